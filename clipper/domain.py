@@ -1,0 +1,249 @@
+"""The words of the system as frozen values: what is configured, what runs, what is asked.
+
+Configuration is validated when it is built, in the same shape that the admin API, ``clipper apply``, the client and the
+store use. The values of the hot path (`Query`) are plain slots, because one is made for every request.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+import msgspec
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+MAX_NAME_CHARS = 63
+NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+
+MAX_SLO_MS = 600_000.0
+MAX_REPLICAS = 256
+MAX_BATCH_SIZE = 65_536
+MAX_DELAY_MS = 10_000.0
+MAX_LINKED_MODELS = 128
+MAX_MEMORY_MB = 16_777_216
+MAX_THREADS = 1024
+MAX_TTL_S = 31_536_000.0
+
+Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=MAX_NAME_CHARS)]
+VersionName = Annotated[Name, BeforeValidator(lambda v: str(v) if type(v) is int else v)]
+InputType = Literal["doubles", "floats", "integers", "strings", "bytes", "json"]
+NUMERIC_INPUT_TYPES: Mapping[str, int] = {"doubles": 8, "floats": 4, "integers": 4}
+"""Numeric input types and the bytes of one number."""
+
+VersionState = Literal["registered", "starting", "warming", "ready", "draining", "stopped", "failed"]
+ReplicaState = Literal["starting", "warming", "ready", "draining", "failed"]
+
+
+class Frozen(BaseModel):
+    """A configuration value: unknown fields are refused, nothing changes after it is built."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+
+
+class Batching(Frozen):
+    """How a version's queries are batched.
+
+    Written as a word (``deadline``, ``fixed:32``) or as these fields. ``delay_ms`` is how long a batch that could be
+    larger waits for more queries (delayed batching).
+    """
+
+    policy: Literal["none", "fixed", "aimd", "quantile", "deadline"] = "deadline"
+    size: Annotated[int, Field(ge=1, le=MAX_BATCH_SIZE)] | None = None
+    max_batch_size: Annotated[int, Field(ge=1, le=MAX_BATCH_SIZE)] = 4096
+    delay_ms: Annotated[float, Field(ge=0, le=MAX_DELAY_MS)] = 0.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_word(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        fixed = re.fullmatch(r"fixed[:(](\d+)\)?", value)
+        return {"policy": "fixed", "size": int(fixed[1])} if fixed else {"policy": value}
+
+    @model_validator(mode="after")
+    def _size_belongs_to_fixed(self) -> Self:
+        if (self.policy == "fixed") != (self.size is not None):
+            raise ValueError("'size' is required by the policy 'fixed' (for instance 'fixed:32') and by no other")
+        return self
+
+
+class Limits(Frozen):
+    """What one replica may use. ``threads`` is given to BLAS and OpenMP; ``memory_mb`` bounds its private memory."""
+
+    threads: Annotated[int, Field(ge=1, le=MAX_THREADS)] = 1
+    memory_mb: Annotated[int, Field(ge=16, le=MAX_MEMORY_MB)] | None = None
+    hang_timeout_s: Annotated[float, Field(ge=0.1, le=86_400)] = 60.0
+
+
+class Caching(Frozen):
+    """Whether and how long a version's predictions are kept. Switch it off for a model that draws at random."""
+
+    enabled: bool = True
+    ttl_s: Annotated[float, Field(gt=0, le=MAX_TTL_S)] | None = None
+
+
+class VersionSpec(Frozen):
+    """What an engineer says about one version of a model when deploying it."""
+
+    version: VersionName
+    flavor: Name = "python"
+    input_type: InputType
+    method: Literal["predict", "predict_proba"] = "predict"
+    replicas: Annotated[int, Field(ge=0, le=MAX_REPLICAS)] = 1
+    batching: Batching = Batching()
+    caching: Caching = Caching()
+    limits: Limits = Limits()
+    promote: bool = True
+
+
+class Policy(Frozen):
+    """A selection policy by name, with its options."""
+
+    name: Name | Annotated[str, Field(pattern=r"^[a-z0-9_]{1,63}$")] = "single"
+    options: dict[str, float | int | str | bool | None | dict[str, float]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_word(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+
+class Application(Frozen):
+    """What a backend queries: an input type, an SLO, the models behind it and how one is chosen.
+
+    ``default_output`` answers where no model can; an application without the field has no default, which is not the
+    same as a default of null (``has_default`` tells them apart).
+    """
+
+    name: Name
+    input_type: InputType
+    slo_ms: Annotated[float, Field(gt=0, le=MAX_SLO_MS)]
+    default_output: Any = None
+    policy: Policy = Policy()
+    models: Annotated[tuple[Name, ...], Field(max_length=MAX_LINKED_MODELS)] = ()
+    min_confidence: Annotated[float, Field(ge=0, le=1)] | None = None
+    loss: Literal["zero_one", "squared", "absolute"] = "zero_one"
+
+    @property
+    def has_default(self) -> bool:
+        """Whether a default output was given, be it null."""
+        return "default_output" in self.model_fields_set
+
+    @field_validator("models")
+    @classmethod
+    def _each_model_once(cls, models: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(models)) != len(models):
+            raise ValueError("names each model at most once")
+        return models
+
+    def to_json(self) -> dict[str, Any]:
+        """As the wire and the store have it: without the fields that were never given a value."""
+        body = self.model_dump(mode="json", exclude={"default_output", "min_confidence"})
+        if self.has_default:
+            body["default_output"] = self.default_output
+        if self.min_confidence is not None:
+            body["min_confidence"] = self.min_confidence
+        return body
+
+
+class Model(Frozen):
+    """A name under which versions are deployed. ``target`` is the version that should have the traffic."""
+
+    name: Name
+    target: VersionName | None = None
+    keep_warm: Annotated[int, Field(ge=0, le=64)] = 1
+
+
+class Version(Frozen):
+    """One deployed version. ``generation`` tells a version apart from an earlier one of the same name."""
+
+    model: Name
+    spec: VersionSpec
+    generation: int
+    digest: str | None = None
+    manifest: dict[str, Any] = {}
+    wanted: bool = True
+    created_at: float = 0.0
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """(model, version), the name of this version everywhere."""
+        return self.model, self.spec.version
+
+
+class VersionStatus(Frozen):
+    """Where a version is in its lifecycle, and why. ``current`` is not a state: it is where the traffic goes."""
+
+    model: Name
+    version: VersionName
+    generation: int
+    state: VersionState
+    reason: str | None = None
+    since: float = 0.0
+    input_width: int | None = None
+
+
+class Replica(Frozen):
+    """A running replica as the registry knows it. ``address`` is ``unix:/path`` or ``tcp:host:port``."""
+
+    replica_id: str
+    model: Name
+    version: VersionName
+    generation: int
+    host_id: str
+    address: str
+    state: ReplicaState = "starting"
+    pid: int | None = None
+    pid_created_at: float | None = None
+    restarts: int = 0
+    reason: str | None = None
+    last_words: str | None = None
+    since: float = 0.0
+
+
+class Desired(Frozen):
+    """What users want. Changed only as a whole, by the functions of `clipper.control.desired`."""
+
+    applications: dict[str, Application] = {}
+    models: dict[str, Model] = {}
+    versions: dict[str, dict[str, Version]] = {}
+
+    def version(self, model: str, version: str) -> Version | None:
+        """The version of that name, or None."""
+        return self.versions.get(model, {}).get(version)
+
+
+class Observed(Frozen):
+    """What the controller sees and has decided: which version has the traffic, what runs and in which state.
+
+    ``previous`` lists the versions that had a model's traffic before the current one, the latest first: the first
+    ``keep_warm`` of them stay ready for a rollback.
+    """
+
+    current: dict[str, str] = {}
+    previous: dict[str, tuple[str, ...]] = {}
+    statuses: dict[str, dict[str, VersionStatus]] = {}
+    replicas: dict[str, Replica] = {}
+
+
+class Snapshot(Frozen):
+    """Everything a frontend needs, as of one revision of the store."""
+
+    revision: int = 0
+    desired: Desired = Desired()
+    observed: Observed = Observed()
+
+
+class Query(msgspec.Struct, frozen=True, gc=False):
+    """One question to one application.
+
+    ``row`` is the encoded input (`clipper.inputs`); ``arrived_s`` is on the injected monotonic clock, when the body was
+    complete; ``timeout_ms`` is positive and shortens the application's SLO, never lengthens it.
+    """
+
+    application: str
+    row: bytes
+    arrived_s: float
+    timeout_ms: float | None = None
+    uid: str | None = None
+    version: str | None = None
+    explain: bool = False
