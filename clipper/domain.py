@@ -99,7 +99,7 @@ class Policy(Frozen):
     """A selection policy by name, with its options."""
 
     name: Name | Annotated[str, Field(pattern=r"^[a-z0-9_]{1,63}$")] = "single"
-    options: dict[str, float | int | str | bool | None | dict[str, float]] = {}
+    options: dict[str, float | int | str | bool | dict[str, float] | None] = {}
 
     @model_validator(mode="before")
     @classmethod

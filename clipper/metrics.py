@@ -1,10 +1,11 @@
 """Counters of the hot path: plain integers, incremented where things happen, read when somebody asks.
 
-A Prometheus client's own counters take locks and label lookups at each increment (about 2 us for a histogram); these take
-some 0.1 us. The exposition (`clipper_frontends.rest.exposition`) turns them into Prometheus families at scrape time.
+A Prometheus client's own counters take locks and label lookups at each increment (about 2 us for a histogram); these
+take some 0.1 us. The exposition (`clipper_frontends.rest.exposition`) turns them into Prometheus families at scrape
+time.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Sequence
 
@@ -29,6 +30,17 @@ class Histogram:
         """Count ``value``, ``times`` times."""
         self.counts[bisect_left(self.bounds, value)] += times
         self.total += value * times
+
+    def observe_all(self, values: list[float]) -> None:
+        """Count each of ``values``, which it sorts: far cheaper than one by one when many fall into one bucket."""
+        values.sort()
+        self.total += sum(values)
+        done, bucket = 0, bisect_left(self.bounds, values[0]) if values else 0
+        while done < len(values):
+            below = bisect_right(values, self.bounds[bucket], done) if bucket < len(self.bounds) else len(values)
+            self.counts[bucket] += below - done
+            done = below
+            bucket += 1
 
     @property
     def count(self) -> int:
@@ -55,8 +67,9 @@ class Histogram:
 
 
 class ApplicationMetrics:
-    """Of one application. ``outcomes`` counts (outcome, cause): ("answered", ""), ("default", code), ("error", code),
-    ("cancelled", "").
+    """Of one application.
+
+    ``outcomes`` counts (outcome, cause): ("answered", ""), ("default", code), ("error", code), ("cancelled", "").
     """
 
     __slots__ = ("latency_s", "outcomes")

@@ -1,0 +1,325 @@
+"""Every change that users can make, as pure functions: the desired state in, a new one out, or an error and no change.
+
+What always holds afterwards (``tests/control/test_desired.py`` checks it over arbitrary sequences of edits):
+
+* every linked model exists, and its versions take the input type of every application that links it;
+* the versions of one model all take the same input type;
+* an application under a policy that serves one model links at most one;
+* a model's target exists and is wanted.
+
+A patch replaces each field that it names as a whole; fields that it does not name stay as they are.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from clipper.control.lookup import applications_of, find_application, find_model, find_version, input_type_of
+from clipper.domain import Application, Desired, Model, Version, VersionSpec
+from clipper.errors import (
+    AlreadyExists,
+    InputTypeMismatch,
+    InvalidRequest,
+    PolicyTakesOneModel,
+    StillInUse,
+    UnknownModel,
+)
+from clipper.validation import validated
+
+ONE_MODEL_POLICIES = frozenset({"single"})
+PATCHABLE_APPLICATION_FIELDS = frozenset(
+    {"input_type", "slo_ms", "default_output", "policy", "models", "min_confidence", "loss"}
+)
+PATCHABLE_MODEL_FIELDS = frozenset({"keep_warm"})
+PATCHABLE_VERSION_FIELDS = frozenset({"replicas", "batching", "caching", "limits"})
+
+
+def create_application(desired: Desired, application: Application) -> Desired:
+    """Add ``application``.
+
+    Raises:
+        AlreadyExists: There is one of this name.
+        UnknownModel, InputTypeMismatch, PolicyTakesOneModel: Of its links.
+    """
+    if application.name in desired.applications:
+        raise AlreadyExists(f"The application '{application.name}' exists. Change it with PATCH, or delete it first.")
+    return _with_application(desired, application)
+
+
+def patch_application(desired: Desired, name: str, patch: Mapping[str, Any]) -> Desired:
+    """Replace the fields of the application that ``patch`` names; ``"default_output": null`` is a default of null.
+
+    Raises:
+        UnknownApplication: There is none of this name.
+        InvalidRequest: A field is unknown, cannot be changed, or has a value out of range.
+        UnknownModel, InputTypeMismatch, PolicyTakesOneModel: Of its links.
+    """
+    old = find_application(desired, name)
+    _refuse_other_fields(patch, PATCHABLE_APPLICATION_FIELDS, f"the application '{name}'")
+    return _with_application(desired, validated(Application, old.to_json() | dict(patch), f"the application '{name}'"))
+
+
+def delete_application(desired: Desired, name: str) -> Desired:
+    """Remove the application; its models stay.
+
+    Raises:
+        UnknownApplication: There is none of this name.
+    """
+    find_application(desired, name)
+    return desired.model_copy(update={"applications": _without(desired.applications, name)})
+
+
+def link(desired: Desired, application: str, model: str) -> Desired:
+    """Let the application use the model; linking again changes nothing.
+
+    Raises:
+        UnknownApplication, UnknownModel: There is none of this name.
+        InputTypeMismatch: They take different inputs.
+        PolicyTakesOneModel: It is linked to another model, and its policy serves one.
+    """
+    app = find_application(desired, application)
+    find_model(desired, model)
+    return desired if model in app.models else _relink(desired, app, (*app.models, model))
+
+
+def unlink(desired: Desired, application: str, model: str) -> Desired:
+    """Let the application no longer use the model.
+
+    Raises:
+        UnknownApplication: There is none of this name.
+        UnknownModel: It does not link this model.
+    """
+    app = find_application(desired, application)
+    if model not in app.models:
+        linked = ", ".join(app.models) or "none"
+        raise UnknownModel(f"The application '{application}' does not link the model '{model}' (linked: {linked}).")
+    return _relink(desired, app, tuple(name for name in app.models if name != model))
+
+
+def create_version(
+    desired: Desired,
+    model: str,
+    spec: VersionSpec,
+    *,
+    generation: int,
+    digest: str | None,
+    manifest: Mapping[str, Any],
+    now: float,
+) -> Desired:
+    """Add a version, and the model when it is the first one; ``spec.promote`` makes it the model's target.
+
+    Args:
+        desired: What is wanted so far.
+        model: The model's name.
+        spec: What the engineer said. A flavor or method that was not given is taken from the manifest.
+        generation: The store's revision of this change: never the same for two versions.
+        digest: The artifact's; None for the flavor ``noop``, which needs none.
+        manifest: The artifact's.
+        now: Seconds since the epoch.
+
+    Raises:
+        AlreadyExists: The model has a version of this name.
+        InputTypeMismatch: The manifest, another version or a linked application takes another input.
+        InvalidRequest: The spec contradicts the manifest, or there is no artifact.
+    """
+    if desired.version(model, spec.version) is not None:
+        raise AlreadyExists(
+            f"The version '{spec.version}' of the model '{model}' exists. "
+            "Deploy under another version, or delete it first."
+        )
+    spec = _agreed_with_manifest(model, spec, digest, manifest)
+    _check_model_input_type(desired, model, spec)
+    fields = {"model": model, "generation": generation, "digest": digest, "manifest": dict(manifest), "created_at": now}
+    version = validated(Version, {**fields, "spec": spec}, f"the version '{spec.version}'")
+    old = desired.models.get(model) or Model(name=model)
+    target = spec.version if spec.promote else old.target
+    desired = _with_model(desired, old.model_copy(update={"target": target}))
+    return _with_version(desired, version)
+
+
+def patch_version(desired: Desired, model: str, version: str, patch: Mapping[str, Any]) -> Desired:
+    """Replace the fields of the version's spec that ``patch`` names.
+
+    Threads and memory of ``limits`` apply to replicas that start afterwards, everything else at once.
+
+    Raises:
+        UnknownModel, UnknownVersion: There is none of this name.
+        InvalidRequest: A field is unknown, cannot be changed, or has a value out of range.
+    """
+    old = find_version(desired, model, version)
+    what = f"the version '{version}' of the model '{model}'"
+    _refuse_other_fields(patch, PATCHABLE_VERSION_FIELDS, what)
+    spec = validated(VersionSpec, old.spec.model_dump(mode="json") | dict(patch), what)
+    return _with_version(desired, old.model_copy(update={"spec": spec}))
+
+
+def patch_model(desired: Desired, model: str, patch: Mapping[str, Any]) -> Desired:
+    """Replace the fields of the model that ``patch`` names: ``keep_warm``.
+
+    Raises:
+        UnknownModel: There is none of this name.
+        InvalidRequest: A field is unknown, cannot be changed, or has a value out of range.
+    """
+    old = find_model(desired, model)
+    _refuse_other_fields(patch, PATCHABLE_MODEL_FIELDS, f"the model '{model}'")
+    return _with_model(desired, validated(Model, old.model_dump(mode="json") | dict(patch), f"the model '{model}'"))
+
+
+def promote(desired: Desired, model: str, version: str) -> Desired:
+    """Let the version have the model's traffic as soon as it is ready; a stopped one is started for that.
+
+    Raises:
+        UnknownModel, UnknownVersion: There is none of this name.
+    """
+    chosen = find_version(desired, model, version)
+    desired = _with_model(desired, desired.models[model].model_copy(update={"target": version}))
+    return _with_version(desired, chosen.model_copy(update={"wanted": True}))
+
+
+def stop_version(desired: Desired, model: str, version: str) -> Desired:
+    """Stop the version's replicas; `promote` starts it again. A model whose target stops has no target.
+
+    Raises:
+        UnknownModel, UnknownVersion: There is none of this name.
+    """
+    old = find_version(desired, model, version)
+    desired = _without_target(desired, model, version)
+    return _with_version(desired, old.model_copy(update={"wanted": False}))
+
+
+def stop_model(desired: Desired, model: str) -> Desired:
+    """Stop every version of the model.
+
+    Raises:
+        UnknownModel: There is none of this name.
+    """
+    find_model(desired, model)
+    for version in desired.versions.get(model, {}):
+        desired = stop_version(desired, model, version)
+    return desired
+
+
+def delete_version(desired: Desired, model: str, version: str, *, current: Mapping[str, str]) -> Desired:
+    """Stop the version and forget it; the last version of a model that nobody links takes the model along.
+
+    Args:
+        desired: What is wanted so far.
+        model: The model's name.
+        version: The version's name.
+        current: `Observed.current`, because what has the traffic now may not be what shall have it.
+
+    Raises:
+        UnknownModel, UnknownVersion: There is none of this name.
+        StillInUse: An application links the model, and this version has its traffic or is to have it.
+    """
+    find_version(desired, model, version)
+    users = applications_of(desired, model)
+    if users and version in {desired.models[model].target, current.get(model)}:
+        raise StillInUse(
+            f"The version '{version}' has the traffic of the model '{model}', linked by the application '{users[0]}'. "
+            "Promote another version or stop this one first."
+        )
+    desired = _without_target(desired, model, version)
+    remaining = _without(desired.versions[model], version)
+    if not remaining and not users:
+        return delete_model(desired, model)
+    return desired.model_copy(update={"versions": {**desired.versions, model: remaining}})
+
+
+def delete_model(desired: Desired, model: str) -> Desired:
+    """Remove the model with all its versions.
+
+    Raises:
+        UnknownModel: There is none of this name.
+        StillInUse: An application links it.
+    """
+    find_model(desired, model)
+    users = applications_of(desired, model)
+    if users:
+        raise StillInUse(f"The model '{model}' is linked by the application '{users[0]}'. Unlink it there first.")
+    return desired.model_copy(
+        update={"models": _without(desired.models, model), "versions": _without(desired.versions, model)}
+    )
+
+
+def _with_application(desired: Desired, app: Application) -> Desired:
+    if len(app.models) > 1 and app.policy.name in ONE_MODEL_POLICIES:
+        raise PolicyTakesOneModel(
+            f"The policy '{app.policy.name}' of the application '{app.name}' serves one model, not {len(app.models)} "
+            f"({', '.join(app.models)}). Unlink the other first, or choose a policy that takes several."
+        )
+    for model in app.models:
+        find_model(desired, model)
+        taken = input_type_of(desired, model)
+        if taken not in {None, app.input_type}:
+            raise InputTypeMismatch(
+                f"The application '{app.name}' takes {app.input_type}, its model '{model}' takes {taken}. "
+                "They must be the same."
+            )
+    return desired.model_copy(update={"applications": {**desired.applications, app.name: app}})
+
+
+def _relink(desired: Desired, app: Application, models: tuple[str, ...]) -> Desired:
+    linked = validated(Application, {**app.to_json(), "models": models}, f"the application '{app.name}'")
+    return _with_application(desired, linked)
+
+
+def _with_model(desired: Desired, model: Model) -> Desired:
+    return desired.model_copy(update={"models": {**desired.models, model.name: model}})
+
+
+def _with_version(desired: Desired, version: Version) -> Desired:
+    siblings = {**desired.versions.get(version.model, {}), version.spec.version: version}
+    return desired.model_copy(update={"versions": {**desired.versions, version.model: siblings}})
+
+
+def _without_target(desired: Desired, model: str, version: str) -> Desired:
+    old = desired.models[model]
+    return _with_model(desired, old.model_copy(update={"target": None})) if old.target == version else desired
+
+
+def _without(mapping: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in mapping.items() if key != name}
+
+
+def _refuse_other_fields(patch: Mapping[str, Any], allowed: frozenset[str], what: str) -> None:
+    for field in patch:
+        if field not in allowed:
+            raise InvalidRequest(f"'{field}' of {what} cannot be changed; {', '.join(sorted(allowed))} can.")
+
+
+def _agreed_with_manifest(
+    model: str, spec: VersionSpec, digest: str | None, manifest: Mapping[str, Any]
+) -> VersionSpec:
+    """``spec`` with what only the manifest says; raises where the two contradict each other."""
+    what = f"the version '{spec.version}' of the model '{model}'"
+    if spec.input_type != manifest.get("input_type", spec.input_type):
+        raise InputTypeMismatch(
+            f"{what.capitalize()} is to take {spec.input_type}, its artifact takes {manifest['input_type']}."
+        )
+    from_manifest = {}
+    for field in ("flavor", "method"):
+        said, packed = getattr(spec, field), manifest.get(field)
+        if packed not in {None, said}:
+            if field in spec.model_fields_set:
+                raise InvalidRequest(f"'{field}' of {what} is '{said}', its artifact was packed with '{packed}'.")
+            from_manifest[field] = packed
+    agreed = validated(VersionSpec, spec.model_dump(mode="json") | from_manifest, what)
+    if digest is None and agreed.flavor != "noop":
+        raise InvalidRequest(f"{what.capitalize()} needs an artifact: only the flavor 'noop' does without.")
+    return agreed
+
+
+def _check_model_input_type(desired: Desired, model: str, spec: VersionSpec) -> None:
+    sibling = input_type_of(desired, model)
+    if sibling not in {None, spec.input_type}:
+        raise InputTypeMismatch(
+            f"The version '{spec.version}' takes {spec.input_type}, the other versions of the model '{model}' take "
+            f"{sibling}. Deploy it under another model name."
+        )
+    for name in applications_of(desired, model):
+        taken = desired.applications[name].input_type
+        if taken != spec.input_type:
+            raise InputTypeMismatch(
+                f"The version '{spec.version}' of the model '{model}' takes {spec.input_type}, the application "
+                f"'{name}' that links it takes {taken}. They must be the same."
+            )

@@ -1,0 +1,40 @@
+"""Finding things in the desired state, with the error that names what is not there."""
+
+from clipper.domain import Application, Desired, Model, Version
+from clipper.errors import UnknownApplication, UnknownModel, UnknownVersion
+
+
+def find_application(desired: Desired, name: str) -> Application:
+    """The application of this name, or `UnknownApplication`."""
+    try:
+        return desired.applications[name]
+    except KeyError:
+        raise UnknownApplication(f"There is no application '{name}'.") from None
+
+
+def find_model(desired: Desired, name: str) -> Model:
+    """The model of this name, or `UnknownModel`."""
+    try:
+        return desired.models[name]
+    except KeyError:
+        raise UnknownModel(f"There is no model '{name}'.") from None
+
+
+def find_version(desired: Desired, model: str, version: str) -> Version:
+    """The version of this name, or `UnknownModel` or `UnknownVersion`."""
+    find_model(desired, model)
+    found = desired.version(model, version)
+    if found is None:
+        known = ", ".join(desired.versions.get(model, {})) or "none"
+        raise UnknownVersion(f"The model '{model}' has no version '{version}' (versions: {known}).")
+    return found
+
+
+def applications_of(desired: Desired, model: str) -> list[str]:
+    """The names of the applications that link the model."""
+    return [app.name for app in desired.applications.values() if model in app.models]
+
+
+def input_type_of(desired: Desired, model: str) -> str | None:
+    """The input type that the versions of the model share; None while it has none."""
+    return next((version.spec.input_type for version in desired.versions.get(model, {}).values()), None)

@@ -1,0 +1,320 @@
+"""Replicas as processes of this host: each one a session of its own that outlives the server.
+
+Children and adopted processes are watched alike, through a pidfd: no polling, and no signal can reach a later process
+that got the same pid.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from clipper.control.logfiles import LogFiles
+from clipper.control.manager import Exit, ReplicaSpec, Running
+from clipper.domain import Limits
+from clipper.errors import UnknownReplica
+
+RUNTIME_MODULE = "clipper_container"
+NICENESS = 5
+"""Replicas give way to the frontend, which answers for all of them."""
+LOAD_FAILED_EXIT_CODE = 4
+"""`clipper_container.runtime.EXIT_FAILED`, which cannot be imported here without numpy."""
+MAX_SOCKET_PATH_BYTES = 100
+"""Linux allows 108, macOS 104, with the final zero."""
+
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "BLIS_NUM_THREADS",
+)
+_SOCKET_NAME_CHARS = 20
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Process:
+    running: Running
+    pidfd: int
+    child: subprocess.Popen[bytes] | None
+    log_start: int
+    killed_because: str | None = None
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class ProcessManager:
+    """A `ReplicaManager` whose replicas are processes.
+
+    Args:
+        installation_id: Told to each replica, so that a restarted server knows its own.
+        data_dir: Holds ``logs/`` and, where the path is short enough for a socket, ``run/``.
+        orphan_timeout_s: How long a replica stays that nobody talks to.
+    """
+
+    on_exit: Callable[[Exit], None]
+
+    def __init__(self, installation_id: str, data_dir: Path, *, orphan_timeout_s: float) -> None:
+        self.host_id = socket.gethostname()
+        self.on_exit = lambda _end: None
+        self._installation_id = installation_id
+        self._orphan_timeout_s = orphan_timeout_s
+        self._logs = LogFiles(data_dir.absolute() / "logs")
+        self._sockets = socket_directory(data_dir.absolute(), installation_id)
+        self._processes: dict[str, _Process] = {}
+        self._loop = asyncio.get_running_loop()
+
+    async def start(self, spec: ReplicaSpec) -> Running:
+        """See `ReplicaManager.start`. A cancelled start leaves either a replica that is watched or none."""
+        return await asyncio.shield(self._loop.create_task(self._start(spec)))
+
+    async def adopt(self) -> list[Running]:
+        """See `ReplicaManager.adopt`; of two processes with one replica id the elder one is killed."""
+        for running in await asyncio.to_thread(find_running, self._installation_id):
+            twin = self._processes.pop(running.replica_id, None)
+            if twin is not None:
+                self._loop.remove_reader(twin.pidfd)
+                _send(twin, signal.SIGKILL)
+                os.close(twin.pidfd)
+            pidfd = _open_pidfd(running)
+            if pidfd is not None:
+                self._watch(_Process(running, pidfd, None, 0))
+        return [process.running for process in self._processes.values() if process.child is None]
+
+    async def stop(self, replica_id: str, grace_s: float) -> None:
+        """See `ReplicaManager.stop`. Cancelling it leaves the replica asked to end."""
+        process = self._processes.get(replica_id)
+        if process is None:
+            return
+        _send(process, signal.SIGTERM)
+        # A stopped process (SIGSTOP) handles SIGTERM only when it goes on.
+        _send(process, signal.SIGCONT)
+        try:
+            async with asyncio.timeout(grace_s):
+                await process.ended.wait()
+        except TimeoutError:
+            self.kill(replica_id, f"killed: it did not end within {grace_s:g} s of being asked to")
+            await process.ended.wait()
+
+    def kill(self, replica_id: str, reason: str) -> None:
+        """See `ReplicaManager.kill`."""
+        process = self._processes.get(replica_id)
+        if process is not None:
+            process.killed_because = process.killed_because or reason
+            _send(process, signal.SIGKILL)
+
+    def logs(self, replica_id: str, lines: int) -> str:
+        """See `ReplicaManager.logs`."""
+        text = self._logs.tail(replica_id, lines)
+        if text is None:
+            raise UnknownReplica(f"There is no replica '{replica_id[:200]}' on the host {self.host_id}.")
+        return text
+
+    async def tick(self, generations: Collection[int]) -> None:
+        """See `ReplicaManager.tick`."""
+        await asyncio.to_thread(self._tidy_logs, frozenset(generations))
+
+    async def close(self) -> None:
+        """See `ReplicaManager.close`."""
+        if not self._processes:
+            await asyncio.to_thread(shutil.rmtree, self._sockets, ignore_errors=True)
+        for process in self._processes.values():
+            self._loop.remove_reader(process.pidfd)
+            os.close(process.pidfd)
+            if process.child is not None:
+                process.child.returncode = 0  # outlives us on purpose: Popen is not to warn of it
+        self._processes.clear()
+
+    async def _start(self, spec: ReplicaSpec) -> Running:
+        process = await asyncio.to_thread(self._spawn, spec)
+        self._watch(process)
+        return process.running
+
+    def _spawn(self, spec: ReplicaSpec) -> _Process:
+        path = self._sockets / f"{_short(spec.replica_id)}.sock"
+        path.unlink(missing_ok=True)
+        address = f"unix:{path}"
+        log, log_start = self._logs.open(spec.replica_id)
+        with log:
+            child = subprocess.Popen(  # noqa: S603  # our own interpreter and module
+                command_line(spec, address, self._installation_id, self._orphan_timeout_s),
+                cwd=spec.artifact_dir,
+                env=environment(dict(os.environ), spec.version.spec.limits),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        pidfd = os.pidfd_open(child.pid)
+        with contextlib.suppress(ProcessLookupError):
+            os.setpriority(os.PRIO_PROCESS, child.pid, min(19, os.nice(0) + NICENESS))
+        version = spec.version
+        created_at = _created_at(child.pid) or 0.0
+        running = Running(
+            spec.replica_id, version.model, version.spec.version, version.generation, address, child.pid, created_at
+        )
+        return _Process(running, pidfd, child, log_start)
+
+    def _watch(self, process: _Process) -> None:
+        self._processes[process.running.replica_id] = process
+        self._loop.add_reader(process.pidfd, self._on_end, process)
+
+    def _on_end(self, process: _Process) -> None:
+        self._loop.remove_reader(process.pidfd)
+        os.close(process.pidfd)
+        replica_id = process.running.replica_id
+        self._processes.pop(replica_id, None)
+        last_words = self._logs.last_words(replica_id, process.log_start)
+        # Before its own process is reaped: until then no other one can have its pid, which names the group.
+        _end_group(process.running)
+        code = process.child.wait() if process.child is not None else None
+        reason = process.killed_because or exit_sentence(code, last_words)
+        process.ended.set()
+        self.on_exit(Exit(replica_id, reason, last_words, load_failed=code == LOAD_FAILED_EXIT_CODE))
+
+    def _tidy_logs(self, generations: frozenset[int]) -> None:
+        try:
+            self._logs.bound()
+            self._logs.collect(generations)
+        except OSError:
+            _log.warning("The replicas' logs could not be tidied.", exc_info=True)
+
+
+def command_line(spec: ReplicaSpec, address: str, installation_id: str, orphan_timeout_s: float) -> list[str]:
+    """How the runtime is started; `find_running` reads it back."""
+    version = spec.version
+    limits = version.spec.limits
+    arguments = {
+        "--artifact": str(spec.artifact_dir),
+        "--model": version.model,
+        "--version": version.spec.version,
+        "--generation": str(version.generation),
+        "--replica": spec.replica_id,
+        "--installation": installation_id,
+        "--listen": address,
+        "--input-type": version.spec.input_type,
+        "--method": version.spec.method,
+        "--threads": str(limits.threads),
+        "--orphan-timeout-s": f"{orphan_timeout_s:g}",
+    }
+    if limits.memory_mb is not None:
+        arguments["--memory-mb"] = str(limits.memory_mb)
+    # -P: the artifact, which is the working directory, must not shadow what the runtime imports.
+    return [sys.executable, "-P", "-m", RUNTIME_MODULE, *(part for pair in arguments.items() for part in pair)]
+
+
+def environment(inherited: dict[str, str], limits: Limits) -> dict[str, str]:
+    """What a replica inherits: everything but the settings and secrets of the server; and the limits' thread counts."""
+    kept = {name: value for name, value in inherited.items() if not name.startswith("CLIPPER_")}
+    threads = dict.fromkeys(_THREAD_VARIABLES, str(limits.threads))
+    # The artifact's directory is content-addressed: nothing is to be written beside the model's code.
+    return {**kept, **threads, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def exit_sentence(code: int | None, last_words: str | None) -> str:
+    """How a process ended, for people; ``code`` is negative for a signal, None where only its end was seen."""
+    if code is None:
+        return "ended while this server had adopted it, so its exit status is not known"
+    if code == LOAD_FAILED_EXIT_CODE:
+        return "its model could not be loaded"
+    if code >= 0:
+        hint = "; out of memory: see limits.memory_mb" if code and "MemoryError" in (last_words or "") else ""
+        return f"exited with code {code}{hint}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = "unknown"
+    hint = ", by hand or by the kernel because memory ran out" if code == -signal.SIGKILL else ""
+    return f"killed by signal {-code} ({name}){hint}"
+
+
+def socket_directory(data_dir: Path, installation_id: str) -> Path:
+    """Where the replicas' sockets are: below the data directory, or in a private temporary one if that is too deep.
+
+    Raises:
+        PermissionError: The temporary directory belongs to somebody else.
+    """
+    below = data_dir / "run"
+    longest = len(os.fsencode(below)) + len("/.sock") + _SOCKET_NAME_CHARS
+    directory = below if longest < MAX_SOCKET_PATH_BYTES else Path(tempfile.gettempdir(), f"clipper-{installation_id}")
+    directory.mkdir(mode=0o700, exist_ok=True)
+    if directory.lstat().st_uid != os.getuid() or directory.is_symlink():
+        raise PermissionError(f"{directory} belongs to another user: remove it, or choose a shorter --data-dir.")
+    directory.chmod(0o700)
+    return directory
+
+
+def find_running(installation_id: str) -> list[Running]:
+    """This user's replicas of the installation, the eldest first, read from the processes' arguments."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, KeyError, ValueError):
+            arguments = process.cmdline()
+            if RUNTIME_MODULE not in arguments or installation_id not in arguments:
+                continue
+            if process.uids().real != os.getuid() or process.status() == psutil.STATUS_ZOMBIE:
+                continue
+            found.append(_running(process, arguments[arguments.index(RUNTIME_MODULE) + 1 :]))
+    return sorted(found, key=lambda running: running.pid_created_at)
+
+
+def _running(process: psutil.Process, arguments: list[str]) -> Running:
+    said = dict(zip(arguments[::2], arguments[1::2], strict=False))
+    return Running(
+        said["--replica"],
+        said["--model"],
+        said["--version"],
+        int(said["--generation"]),
+        said["--listen"],
+        process.pid,
+        process.create_time(),
+    )
+
+
+def _open_pidfd(running: Running) -> int | None:
+    """A handle of exactly this process; None when it has ended, even if its pid is in use again."""
+    try:
+        pidfd = os.pidfd_open(running.pid)
+    except ProcessLookupError:
+        return None
+    if _created_at(running.pid) != running.pid_created_at:
+        os.close(pidfd)
+        return None
+    return pidfd
+
+
+def _created_at(pid: int) -> float | None:
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.Error:
+        return None
+
+
+def _end_group(running: Running) -> None:
+    """End what the replica started itself (worker pools, data loaders) and left behind."""
+    if _created_at(running.pid) in {None, running.pid_created_at}:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(running.pid, signal.SIGKILL)
+
+
+def _send(process: _Process, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(process.pidfd, number)
+
+
+def _short(replica_id: str) -> str:
+    return hashlib.blake2b(replica_id.encode(), digest_size=_SOCKET_NAME_CHARS // 2).hexdigest()

@@ -1,0 +1,55 @@
+"""What an artifact says about itself: the ``manifest.json`` at the top of its tar."""
+
+import json
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, field_validator
+
+from clipper.domain import Frozen, InputType, Name
+from clipper.errors import InvalidRequest
+from clipper.validation import validated
+
+MANIFEST_NAME = "manifest.json"
+MAX_MANIFEST_BYTES = 16 << 20
+
+
+class Manifest(Frozen):
+    """Recognised without unpickling anything. A newer client's further fields are kept as they came.
+
+    ``entry`` is the file (``model.pkl``) or the file and the function in it (``model.py:predict``) that the runtime
+    loads, relative to the manifest; the flavor ``noop`` has none.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow", ser_json_inf_nan="constants")
+
+    format: Literal[1]
+    flavor: Name
+    input_type: InputType
+    method: Literal["predict", "predict_proba"] = "predict"
+    input_width: Annotated[int, Field(ge=1)] | None = None
+    example_input: Any = None
+    python: str | None = None
+    packages: Annotated[dict[str, str], Field(default_factory=dict)]
+    entry: Annotated[str, Field(max_length=4096)] | None = None
+
+    @field_validator("entry")
+    @classmethod
+    def _stays_inside(cls, entry: str | None) -> str | None:
+        path = PurePosixPath((entry or "").split(":")[0])
+        if path.is_absolute() or ".." in path.parts:
+            raise ValueError("names a file inside the artifact")
+        return entry
+
+
+def parse_manifest(text: bytes) -> Manifest:
+    """The manifest in ``text``.
+
+    Raises:
+        InvalidRequest: It is not JSON, or a field is missing or wrong.
+    """
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise InvalidRequest(f"{MANIFEST_NAME} of the artifact must be JSON: {error}.") from error
+    return validated(Manifest, value, f"{MANIFEST_NAME} of the artifact")
