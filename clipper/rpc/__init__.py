@@ -1,0 +1,1 @@
+"""The frontend's end of the container protocol (`proto/container.md`): links that dial replicas."""

@@ -1,0 +1,46 @@
+"""``python -m clipper_container``: reads the options, sets what has to be set before numpy is imported, serves."""
+
+import faulthandler
+import os
+import sys
+
+from clipper_container.memory import keep_freed_memory
+from clipper_container.options import Options, parse_options
+
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
+
+
+def main() -> int:
+    """Serves until the replica is stopped or orphaned; the exit code is one of `clipper_container.runtime`'s."""
+    options = parse_options(sys.argv[1:])
+    _prepare(options)
+    # Imported only now: BLAS and OpenMP read their thread counts when numpy is imported.
+    from clipper_container.runtime import Replica  # noqa: PLC0415
+
+    return Replica(options).run()
+
+
+def _prepare(options: Options) -> None:
+    for name in _THREAD_VARIABLES:
+        os.environ.setdefault(name, str(options.threads))
+    faulthandler.enable()
+    keep_freed_memory()
+    for stream in (sys.stdout, sys.stderr):
+        # What a model prints is kept up to the moment in which it dies, and never raises over an odd character.
+        stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]  # a TextIOWrapper
+    if options.memory_mb is not None:
+        import resource  # noqa: PLC0415  # not on every platform
+
+        limit = options.memory_mb << 20
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""What a flavor is given and what it returns."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from clipper_container.manifest import Manifest
+
+
+class LoadContext(NamedTuple):
+    """The unpacked artifact and how it shall be served. ``directory`` is None where the replica has no artifact."""
+
+    directory: Path | None
+    manifest: Manifest
+    input_type: str
+    method: str
+    threads: int
+
+    def entry(self) -> str:
+        """What the manifest names to load.
+
+        Raises:
+            ValueError: It names nothing.
+        """
+        if self.manifest.entry is None:
+            raise ValueError("the artifact's manifest names no 'entry' to load")
+        return self.manifest.entry
+
+    def path(self, file: str) -> Path:
+        """A file of the artifact.
+
+        Raises:
+            ValueError: There is no artifact, or the name points out of it.
+        """
+        if self.directory is None:
+            raise ValueError("this flavor loads a file, but the replica was started without an artifact")
+        path = (self.directory / file).resolve()
+        if not path.is_relative_to(self.directory.resolve()):
+            raise ValueError(f"{file!r} lies outside of the artifact")
+        return path
+
+
+class Loaded(NamedTuple):
+    """A model that is ready to be asked.
+
+    ``predict`` takes a batch: a C-contiguous array (rows, width) of float64, float32 or int32, or a list of str, bytes
+    or decoded JSON values. It may write to it. It returns one output per row, in order: a list, an array, a series, a
+    tensor or any iterable. It may be called again with rows that were in a batch that raised.
+    ``input_width`` is the number of values in a row, where the model knows.
+    """
+
+    predict: Callable[[Any], Any]
+    input_width: int | None = None
+
+
+class Flavor(Protocol):
+    """``load`` of a flavor's module."""
+
+    def __call__(self, context: LoadContext, /) -> Loaded:
+        """Loads the model; raises whatever explains best why it cannot."""

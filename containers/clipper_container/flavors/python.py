@@ -1,0 +1,41 @@
+"""A function of a batch: pickled by cloudpickle, or in a source file of the artifact (``model.py:predict``)."""
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+
+from clipper_container.flavors._contract import LoadContext, Loaded
+
+
+def load(context: LoadContext) -> Loaded:
+    """Loads the function; modules beside it in the artifact can be imported."""
+    if context.directory is not None:
+        sys.path.insert(0, str(context.directory.resolve()))
+    file, _, name = context.entry().partition(":")
+    path = context.path(file)
+    function = _from_source(path, name) if name else _from_pickle(path)
+    if not callable(function):
+        raise TypeError(f"the entry {context.manifest.entry!r} is a {type(function).__name__}, a function was expected")
+    return Loaded(function, context.manifest.input_width)
+
+
+def _from_pickle(path: Path) -> Any:
+    with path.open("rb") as file:
+        return cloudpickle.load(file)
+
+
+def _from_source(path: Path, name: str) -> Callable[[Any], Any]:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path.name} is not a Python source file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    if not hasattr(module, name):
+        raise ImportError(f"{path.name} has no function {name!r}")
+    function: Callable[[Any], Any] = getattr(module, name)
+    return function

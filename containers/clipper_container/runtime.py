@@ -1,0 +1,276 @@
+"""The life of one replica: listen, load, warm up, serve, drain, end."""
+
+import gc
+import os
+import signal
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import cast
+
+from clipper_container import wire
+from clipper_container.address import UnixAddress
+from clipper_container.execution import Predict, execute
+from clipper_container.flavors import LoadContext, Loaded, find_flavor
+from clipper_container.heartbeat import Heartbeat
+from clipper_container.listener import listen
+from clipper_container.log import Level, Log
+from clipper_container.manifest import Manifest, read_manifest, version_differences
+from clipper_container.options import Options
+from clipper_container.peers import Peers, ReceivedBatch
+from clipper_container.sentences import describe
+from clipper_container.version import __version__
+from clipper_container.warmup import WarmupFailed, encode_example, warm_up
+from clipper_container.wire import Kind
+
+EXIT_STOPPED = 0
+"""Asked to stop, or nobody was there for the orphan timeout."""
+EXIT_CANNOT_LISTEN = 3
+EXIT_FAILED = 4
+"""The model could not be loaded or warmed up."""
+
+DRAIN_TIMEOUT_S = 2.0
+"""How long a draining replica waits for its peers' last word once everything is answered."""
+FAILED_LINGER_S = 2.0
+"""How long a replica that failed to load waits for somebody to tell."""
+FAILURE_LOG_INTERVAL_S = 10.0
+
+
+class Replica:
+    """One replica. The thread that calls ``run`` (the main one, for signals) loads the model and later calls it."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._log = Log(
+            2,
+            cast("Level", options.log_level),
+            model=options.model,
+            version=options.version,
+            generation=options.generation,
+            replica=options.replica_id,
+            pid=os.getpid(),
+        )
+        self._broken: ValueError | None = None
+        self._failure_logged_s = -FAILURE_LOG_INTERVAL_S
+
+    def run(self) -> int:
+        """Serves until stopped; returns the exit code."""
+        try:
+            listener, address = listen(self._options.listen)
+        except OSError as error:
+            self._log.event("error", "cannot_listen", message=f"cannot listen on {self._options.listen}: {error}")
+            return EXIT_CANNOT_LISTEN
+        try:
+            manifest = self._manifest()
+        except ValueError as error:
+            manifest, self._broken = Manifest(), error
+        self._input_type = self._options.input_type or manifest.input_type
+        self._peers = Peers(
+            listener,
+            replica_id=self._options.replica_id,
+            input_type=self._input_type,
+            secret=self._options.secret,
+            log=self._log,
+        )
+        self._obey_signals()
+        self._log.event("info", "listening", address=str(address))
+        try:
+            return self._live(manifest)
+        finally:
+            self._peers.close()
+            if isinstance(address, UnixAddress):
+                Path(address.path).unlink(missing_ok=True)
+
+    def _manifest(self) -> Manifest:
+        if self._options.artifact is None:
+            return Manifest(flavor="noop")
+        return read_manifest(self._options.artifact)
+
+    def _obey_signals(self) -> None:
+        # The terminal's ctrl-C reaches the whole process group: the server decides what it means for its replicas.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, lambda *_: self._peers.request_stop())
+        signal.set_wakeup_fd(self._peers.wake_fd, warn_on_full_buffer=False)
+
+    def _live(self, manifest: Manifest) -> int:
+        lobby = _Lobby(self._peers, self._log)
+        lobby.start()
+        try:
+            predict = self._prepare(manifest)
+        except BaseException as error:  # noqa: BLE001  # loading runs the model's code, which may raise anything
+            lobby.stop()
+            return self._fail(self._failure(error, manifest), error)
+        lobby.stop()
+        self._serve(predict)
+        return EXIT_STOPPED
+
+    def _prepare(self, manifest: Manifest) -> Predict:
+        """Loads and warms up; the peers see each step, and from the end on they may send batches."""
+        self._announce_soon(wire.control(Kind.STATE, wire.State("loading")))
+        if self._broken is not None:
+            raise self._broken
+        flavor = self._options.flavor or manifest.flavor
+        started_s = time.monotonic()
+        loaded = find_flavor(flavor)(
+            LoadContext(
+                self._options.artifact,
+                manifest,
+                self._input_type,
+                self._options.method or manifest.method,
+                self._options.threads,
+            )
+        )
+        self._log.event("info", "loaded", flavor=flavor, seconds=round(time.monotonic() - started_s, 3))
+        differences = version_differences(manifest)
+        if differences:
+            self._log.event("warning", "versions_differ", message=f"The model was saved with {'; '.join(differences)}.")
+        hello = self._hello(flavor, loaded, self._warm_up(loaded, manifest))
+        # What loading made stays for good: the collector need not look at it again in the middle of a batch.
+        gc.collect()
+        gc.freeze()
+        self._peers.run_soon(lambda: self._open_doors(hello))
+        return loaded.predict
+
+    def _warm_up(self, loaded: Loaded, manifest: Manifest) -> list[tuple[int, float]]:
+        if manifest.example_input is None:
+            return []
+        self._announce_soon(wire.control(Kind.STATE, wire.State("warming")))
+        row = encode_example(self._input_type, manifest.example_input)
+        return warm_up(loaded.predict, self._input_type, row, time.monotonic)
+
+    def _hello(self, flavor: str, loaded: Loaded, warmup: list[tuple[int, float]]) -> wire.Hello:
+        return wire.Hello(
+            model=self._options.model,
+            version=self._options.version,
+            generation=self._options.generation,
+            replica_id=self._options.replica_id,
+            flavor=flavor,
+            input_type=self._input_type,
+            input_width=loaded.input_width,
+            warmup=warmup,
+            pid=os.getpid(),
+            runtime_version=__version__,
+        )
+
+    def _announce_soon(self, data: bytes) -> None:
+        self._peers.run_soon(lambda: self._peers.announce(data))
+
+    def _open_doors(self, hello: wire.Hello) -> None:
+        self._peers.refusal = None
+        self._peers.announce(wire.control(Kind.READY, hello))
+        self._log.event("info", "ready", input_width=hello.input_width, warmup=hello.warmup)
+
+    def _failure(self, error: BaseException, manifest: Manifest) -> str:
+        if isinstance(error, WarmupFailed):
+            return str(error)
+        sentence = f"The model could not be loaded: {describe(error)}"
+        differences = version_differences(manifest)
+        return f"{sentence}. It was saved with {'; '.join(differences)}" if differences else sentence
+
+    def _fail(self, sentence: str, error: BaseException) -> int:
+        self._log.event("error", "failed", message=sentence, traceback=traceback.format_exception(error))
+        peers = self._peers
+        peers.refusal = sentence
+        peers.announce(wire.control(Kind.STATE, wire.State("failed", sentence)))
+        until_s = time.monotonic() + FAILED_LINGER_S
+        while not peers.stop_requested and (left_s := until_s - time.monotonic()) > 0:
+            if peers.open_peers() and not any(peer.has_unsent for peer in peers.open_peers()):
+                break
+            peers.poll(left_s)
+        return EXIT_FAILED
+
+    def _serve(self, predict: Predict) -> None:
+        heartbeat = Heartbeat(self._peers.send_busy)
+        heartbeat.start()
+        peers = self._peers
+        if peers.peerless_since_s is not None:
+            peers.peerless_since_s = time.monotonic()  # nobody had to come while the model was loading
+        while not peers.stop_requested:
+            if peers.batches:
+                self._execute(peers.batches.popleft(), predict, heartbeat)
+                peers.poll(0)
+            elif self._is_orphaned():
+                self._log.event("info", "orphaned", message=f"no peer for {self._options.orphan_timeout_s:g} s")
+                return
+            else:
+                peers.poll(self._idle_timeout_s())
+        self._drain(predict, heartbeat)
+
+    def _execute(self, batch: ReceivedBatch, predict: Predict, heartbeat: Heartbeat) -> None:
+        started_s = time.monotonic()
+        heartbeat.batch_started(started_s)
+        execution = execute(batch.view, predict, time.monotonic)
+        heartbeat.batch_finished()
+        run_s = time.monotonic() - started_s
+        count = batch.view.row_count
+        reply = wire.encode_reply(
+            batch.batch_id, count, execution.lines, execution.errors, started_s - batch.received_s, run_s
+        )
+        self._peers.answered(batch, reply)
+        if execution.raised is not None:
+            self._log_failure(execution.raised, count)
+
+    def _log_failure(self, error: BaseException, count: int) -> None:
+        """With the traceback, for the model's author; seldom, because every batch may raise."""
+        now_s = time.monotonic()
+        if now_s - self._failure_logged_s >= FAILURE_LOG_INTERVAL_S:
+            self._failure_logged_s = now_s
+            text = traceback.format_exception(error)
+            self._log.event("error", "predict_raised", message=describe(error), rows=count, traceback=text)
+
+    def _idle_timeout_s(self) -> float | None:
+        since_s = self._peers.peerless_since_s
+        if since_s is None or not self._options.orphan_timeout_s:
+            return None
+        return max(0.0, since_s + self._options.orphan_timeout_s - time.monotonic())
+
+    def _is_orphaned(self) -> bool:
+        return self._idle_timeout_s() == 0.0
+
+    def _drain(self, predict: Predict, heartbeat: Heartbeat) -> None:
+        """Executes what has arrived, refuses what comes after, and goes when every peer knows."""
+        peers = self._peers
+        peers.poll(0)
+        self._log.event("info", "draining", batches=len(peers.batches))
+        peers.refusal = "the replica is draining"
+        peers.stop_listening()
+        peers.announce(wire.frame(Kind.DRAINING))
+        while peers.batches:
+            self._execute(peers.batches.popleft(), predict, heartbeat)
+            peers.poll(0)
+        until_s = time.monotonic() + DRAIN_TIMEOUT_S
+        while not peers.all_said_last and (left_s := until_s - time.monotonic()) > 0:
+            peers.poll(left_s)
+        self._log.event("info", "stopped")
+
+
+class _Lobby:
+    """Serves the peers from a thread of its own while the main thread loads the model."""
+
+    def __init__(self, peers: Peers, log: Log) -> None:
+        self._peers = peers
+        self._log = log
+        self._over = False
+        self._thread = threading.Thread(target=self._run, name="lobby", daemon=True)
+
+    def start(self) -> None:
+        """Starts to poll."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the thread; whoever calls this polls from now on."""
+        self._peers.run_soon(self._end)
+        self._thread.join()
+
+    def _end(self) -> None:
+        self._over = True
+
+    def _run(self) -> None:
+        while not self._over:
+            self._peers.poll(None)
+            if self._peers.stop_requested and self._peers.refusal is not None:
+                # No batch was taken yet, and the main thread may be deep in a framework's C code for minutes.
+                self._log.event("info", "stopped", message="while the model was loading")
+                self._peers.close()
+                os._exit(EXIT_STOPPED)
