@@ -1,0 +1,174 @@
+"""The replicas of one version: which there are, which one gets the next batch, what they can do together."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from clipper.abstraction.admission import Forecast
+from clipper.abstraction.batching import LatencyModel, make_policy
+from clipper.abstraction.flight import Batch
+from clipper.abstraction.replica import BATCHES_IN_FLIGHT, ReplicaSlot, SlotOwner
+from clipper.domain import Version
+from clipper.rpc.contract import Link, LinkEvents
+
+Dial = Callable[[str, str, LinkEvents], Link]
+"""(address, replica_id, events) -> link, as `clipper.rpc.link.dial` with loop, clock and secret bound."""
+
+RECONNECT_PATIENCE_S = 30.0
+"""How long a replica that was ready and is lost counts as coming back, so that queries wait for it in the queue."""
+
+
+def next_slot(slots: Sequence[ReplicaSlot], now_s: float) -> ReplicaSlot | None:
+    """Of those in rotation, the replica that gets the next batch: the one idle for longest, else the one done first."""
+    best: ReplicaSlot | None = None
+    best_key = (BATCHES_IN_FLIGHT, 0.0)
+    for slot in slots:
+        if slot.open_from_s > now_s:
+            continue
+        key = (1, slot.busy_until_s) if slot.batches else (0, slot.sent_s)
+        if key < best_key:
+            best, best_key = slot, key
+    return best
+
+
+class ReplicaPool:
+    """Replicas by id, and those that left the mapping and still have something to answer."""
+
+    def __init__(self, version: Version, dial: Dial, budget_s: float) -> None:
+        self.slots: dict[str, ReplicaSlot] = {}
+        self.leaving: list[ReplicaSlot] = []
+        self._version = version
+        self._dial = dial
+        self.input_width: int | None = None
+        self._budget_s = budget_s
+
+    def set_budget(self, budget_s: float) -> None:
+        """The time that a query has from arrival to answer, without the reply margin."""
+        self._budget_s = budget_s
+        for slot in self.slots.values():
+            slot.policy.set_slo(budget_s)
+            slot.plan_ahead()
+
+    def configure(self, version: Version) -> None:
+        """Batch as ``version`` says from now on, with what was learned about each replica's speed."""
+        self._version = version
+        for slot in self.slots.values():
+            slot.policy = make_policy(version.spec.batching, slot.latency, self._budget_s)
+            slot.plan_ahead()
+
+    def unanswered_s(self, now_s: float) -> dict[str, float]:
+        """For each replica with work outstanding: the seconds since it was given it, or last answered."""
+        return {
+            slot.replica_id: now_s - max(slot.heard_s, next(iter(slot.batches.values())).sent_s)
+            for slot in (*self.slots.values(), *self.leaving)
+            if slot.batches
+        }
+
+    def set_addresses(self, addresses: Mapping[str, str], owner: SlotOwner) -> None:
+        """Dial what is new (or has moved); what is gone gets no more work and leaves when it has answered."""
+        for replica_id, slot in list(self.slots.items()):
+            if addresses.get(replica_id) != slot.address:
+                del self.slots[replica_id]
+                self.leaving.append(slot)
+        for replica_id, address in addresses.items():
+            if replica_id not in self.slots:
+                self._add(replica_id, address, owner)
+        self.close_answered()
+
+    def _add(self, replica_id: str, address: str, owner: SlotOwner) -> None:
+        latency = LatencyModel()
+        policy = make_policy(self._version.spec.batching, latency, self._budget_s)
+        slot = ReplicaSlot(replica_id, address, policy, latency, owner)
+        self.slots[replica_id] = slot
+        slot.link = self._dial(address, replica_id, slot)
+
+    def close_answered(self) -> None:
+        """Close the leaving replicas of which nobody expects anything any more."""
+        for slot in [slot for slot in self.leaving if not slot.waited_for()]:
+            self.leaving.remove(slot)
+            slot.link.close()
+            slot.abandon()
+
+    def close(self) -> None:
+        """Close every link; what was in flight gets no answer from here."""
+        for slot in (*self.slots.values(), *self.leaving):
+            slot.take_batches()
+            slot.link.close()
+        self.slots.clear()
+        self.leaving.clear()
+
+    def check(self, slot: ReplicaSlot) -> str | None:
+        """None if the replica says that it serves this version, else the sentence why it gets no queries."""
+        hello, version = slot.link.hello, self._version
+        if hello is None:
+            return f"The replica at {slot.address} did not say what it serves."
+        expected = (version.model, version.spec.version, version.generation, version.spec.input_type)
+        found = (hello.model, hello.version, hello.generation, hello.input_type)
+        if found != expected:
+            return f"The replica at {slot.address} serves {found}, expected {expected}; it gets no queries."
+        if self.input_width is None:
+            self.input_width = hello.input_width
+        return None
+
+    def why_not_ready(self) -> str:
+        """What is known about the replicas, to be put behind a sentence that says that none is ready."""
+        states = (f"{s.replica_id} is {s.state}" + (f": {s.detail}" if s.detail else "") for s in self.slots.values())
+        return ", ".join(states) or "it has none"
+
+    @property
+    def ready_count(self) -> int:
+        """Replicas that are connected and warm."""
+        return sum(slot.ready for slot in self.slots.values())
+
+    def coming_back(self, now_s: float) -> bool:
+        """Whether a replica that was ready is expected again, so that waiting makes sense."""
+        return any(
+            slot.was_ready and slot.state != "failed" and now_s - slot.lost_s < RECONNECT_PATIENCE_S
+            for slot in self.slots.values()
+        )
+
+    def is_last(self, slot: ReplicaSlot) -> bool:
+        """Whether no other replica is ready and in rotation."""
+        return not any(s.ready and not s.ejection.ejected for s in self.slots.values() if s is not slot)
+
+    def in_rotation(self, now_s: float) -> list[ReplicaSlot]:
+        """Ready replicas that may get work. If all of them are ejected, all of them may: better bad than none."""
+        ready = [slot for slot in self.slots.values() if slot.state == "ready" and now_s < slot.stalls_at_s]
+        admitted = [slot for slot in ready if slot.ejection.until_s <= now_s]
+        return admitted or ready
+
+    def look_ahead(self, slots: Sequence[ReplicaSlot], now_s: float, forecast: Forecast) -> float:
+        """Write into ``forecast`` what these replicas, those in rotation, are about to do.
+
+        Returns:
+            When one of them can be handed a batch, or an ejected one tried again: 0 for now, infinity for not before
+            some event.
+        """
+        idle = expected = 0
+        batch_s, open_from_s, measured = 0.0, math.inf, bool(slots)
+        free_s = []
+        for slot in slots:
+            open_from_s = min(open_from_s, slot.open_from_s)
+            free_s.append(slot.busy_until_s if slot.batches else 0.0)
+            idle += not slot.batches
+            expected += slot.policy.expected_size
+            batch_s = max(batch_s, slot.full_batch_s)
+            measured = measured and slot.latency.largest > 0
+        forecast.idle, forecast.measured = idle, measured
+        if slots:
+            forecast.run_s = slots[free_s.index(min(free_s))].latency.seconds
+            forecast.free_s = sorted(free_s)
+            forecast.batch_size, forecast.batch_s = expected // len(slots), batch_s
+        if open_from_s > now_s and len(slots) < len(self.slots):
+            probes_s = (slot.ejection.until_s for slot in self.slots.values() if slot.state == "ready")
+            open_from_s = min(open_from_s, min((at_s for at_s in probes_s if at_s > now_s), default=math.inf))
+        return open_from_s
+
+    def batches(self) -> Iterator[Batch]:
+        """Everything that executes."""
+        for slot in (*self.slots.values(), *self.leaving):
+            yield from slot.batches.values()
+
+    def describe(self, now_s: float) -> list[dict[str, Any]]:
+        """For people."""
+        return [slot.describe(now_s) for slot in (*self.slots.values(), *self.leaving)]
