@@ -23,9 +23,9 @@ from clipper.errors import (
     StillInUse,
     UnknownModel,
 )
+from clipper.selection import policy_named
 from clipper.validation import validated
 
-ONE_MODEL_POLICIES = frozenset({"single"})
 PATCHABLE_APPLICATION_FIELDS = frozenset(
     {"input_type", "slo_ms", "default_output", "policy", "models", "min_confidence", "loss"}
 )
@@ -39,6 +39,7 @@ def create_application(desired: Desired, application: Application) -> Desired:
     Raises:
         AlreadyExists: There is one of this name.
         UnknownModel, InputTypeMismatch, PolicyTakesOneModel: Of its links.
+        InvalidRequest: There is no such policy, or it does not take these options.
     """
     if application.name in desired.applications:
         raise AlreadyExists(f"The application '{application.name}' exists. Change it with PATCH, or delete it first.")
@@ -242,7 +243,8 @@ def delete_model(desired: Desired, model: str) -> Desired:
 
 
 def _with_application(desired: Desired, app: Application) -> Desired:
-    if len(app.models) > 1 and app.policy.name in ONE_MODEL_POLICIES:
+    max_models = policy_named(app.policy.name, app.policy.options).max_models
+    if max_models is not None and len(app.models) > max_models:
         raise PolicyTakesOneModel(
             f"The policy '{app.policy.name}' of the application '{app.name}' serves one model, not {len(app.models)} "
             f"({', '.join(app.models)}). Unlink the other first, or choose a policy that takes several."

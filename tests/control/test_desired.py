@@ -80,9 +80,16 @@ def test_single_takes_one_model_by_link_by_creation_and_by_patch():
         edits.link(desired, "digits", "forest")
     with pytest.raises(PolicyTakesOneModel):
         edits.create_application(desired, an_application("letters", models=["svm", "forest"]))
-    both = edits.patch_application(desired, "digits", {"policy": "exp4", "models": ["svm", "forest"]})
     with pytest.raises(PolicyTakesOneModel):
-        edits.patch_application(both, "digits", {"policy": "single"})
+        edits.patch_application(desired, "digits", {"models": ["svm", "forest"]})
+
+
+def test_a_policy_that_does_not_exist_is_refused_with_those_that_do():
+    with pytest.raises(InvalidRequest, match="policy must be one of single; got 'no-such-policy'"):
+        edits.create_application(Desired(), an_application(policy="no-such-policy"))
+    desired = edits.create_application(Desired(), an_application())
+    with pytest.raises(InvalidRequest, match="takes no options; got eta"):
+        edits.patch_application(desired, "digits", {"policy": {"name": "single", "options": {"eta": 1}}})
 
 
 def test_another_model_can_take_the_place_of_the_first_under_single():
@@ -240,7 +247,7 @@ def test_unknown_names_are_told_apart():
 
 
 apps, models, versions = st.sampled_from(["a", "b"]), st.sampled_from(["m", "n", "o"]), st.sampled_from(["1", "2"])
-types, policies = st.sampled_from(["doubles", "floats"]), st.sampled_from(["single", "exp4"])
+types, policies = st.sampled_from(["doubles", "floats"]), st.sampled_from(["single", "no-such-policy"])
 links = st.lists(models, unique=True, max_size=3)
 one_edit = st.one_of(
     st.builds(

@@ -1,0 +1,201 @@
+"""The engine: a query comes in, the policy chooses, the abstraction layer answers, the caller gets one answer."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from clipper.abstraction.cache import PredictionCache
+from clipper.abstraction.served import ServedVersion
+from clipper.domain import Application, Query, Snapshot
+from clipper.engine.answer import Answer
+from clipper.engine.application import ServedApplication
+from clipper.engine.explain import explanation
+from clipper.engine.fleet import Fleet
+from clipper.engine.ticket import Ticket
+from clipper.errors import ClipperError, NoModelReady, UnknownApplication
+from clipper.metrics import ApplicationMetrics
+
+log = logging.getLogger(__name__)
+
+_ANSWERED = ("answered", "")
+_STATUSES_WITH_DEFAULT = frozenset({429, 500, 503, 504})
+
+
+class Engine:
+    """Serves the applications of the last applied snapshot. Not thread-safe: everything happens on one event loop.
+
+    ``submit`` is the primitive: no future, no task, one callback. A query resolves exactly once: answered (with the
+    output, the default or an error) or cancelled by its caller.
+    """
+
+    def __init__(self, fleet: Fleet, *, clock: Callable[[], float]) -> None:
+        self.fleet = fleet
+        self._clock = clock
+        self._applications: dict[str, ServedApplication] = {}
+        self._id_prefix = secrets.token_hex(4)
+        self._submitted = 0
+        self._resolved = 0
+        self.revision: int | None = None
+        self.draining = False
+
+    @property
+    def cache(self) -> PredictionCache:
+        """The prediction cache that all versions share."""
+        return self.fleet.cache
+
+    @property
+    def applications(self) -> Mapping[str, ServedApplication]:
+        """What is served, by name."""
+        return self._applications
+
+    def application(self, name: str) -> ServedApplication:
+        """The application of that name.
+
+        Raises:
+            UnknownApplication: There is none.
+        """
+        try:
+            return self._applications[name]
+        except KeyError:
+            raise _unknown(name) from None
+
+    def apply(self, snapshot: Snapshot) -> None:
+        """Serve what the snapshot says from now on. What is under way keeps its deadline and its version."""
+        self.fleet.apply(snapshot)
+        served: dict[str, ServedApplication] = {}
+        for name, definition in snapshot.desired.applications.items():
+            try:
+                served[name] = self._serve(definition)
+            except ClipperError as problem:
+                # Written by a server that knows more than this one; the others must be served all the same.
+                log.error("Application %s cannot be served here: %s", name, problem)  # noqa: TRY400  # a sentence is enough
+        self._applications = served
+        self.fleet.set_slos(app.definition for app in served.values())
+        self.revision = snapshot.revision
+
+    def _serve(self, definition: Application) -> ServedApplication:
+        before = self._applications.get(definition.name)
+        if before is not None and before.definition == definition:
+            return before
+        routes = {model: self.fleet.route(model) for model in definition.models}
+        return ServedApplication(definition, routes, before.metrics if before else ApplicationMetrics())
+
+    def submit(self, query: Query, on_answer: Callable[[Answer], None]) -> Ticket:
+        """Answer ``query`` through ``on_answer``, exactly once, by its deadline, perhaps before this returns.
+
+        ``on_answer`` never runs after `cancel`. It gets an error inside the answer, never an exception.
+        """
+        self._submitted += 1
+        app = self._applications.get(query.application)
+        if app is None:
+            return self._answer_unknown(query, on_answer)
+        slo_s = app.slo_s
+        if query.timeout_ms is not None:
+            slo_s = min(slo_s, query.timeout_ms / 1e3)
+        ticket = Ticket(query, query.arrived_s + slo_s, self._on_result, on_answer, app)
+        try:
+            served = self._choose(app, query.version)
+        except ClipperError as refusal:
+            ticket.error = refusal
+            self._on_result(ticket)
+            return ticket
+        ticket.served = served
+        served.submit(ticket)
+        return ticket
+
+    def _choose(self, app: ServedApplication, version: str | None) -> ServedVersion:
+        for model, route in app.routes.items():
+            served = route.serving if version is None else self.fleet.version(model, version)
+            if served is None:
+                raise NoModelReady(
+                    f"Model '{model}' of application '{app.name}' has no version that is ready to serve.",
+                    retry_after_s=1.0,
+                )
+            return served
+        raise NoModelReady(f"Application '{app.name}' has no linked model; link one to it first.", retry_after_s=1.0)
+
+    def _on_result(self, ticket: Ticket) -> None:
+        ticket.resolved = True
+        self._resolved += 1
+        app = ticket.app
+        assert app is not None  # noqa: S101  # a ticket without an application was resolved when it was made
+        query = ticket.query
+        error = ticket.error
+        answer = Answer(f"{self._id_prefix}-{self._resolved:x}", ticket.output, error=error)
+        metrics = app.metrics
+        if error is None:
+            metrics.outcomes[_ANSWERED] += 1
+        elif app.default_fragment is not None and error.http_status in _STATUSES_WITH_DEFAULT:
+            answer.output = app.default_fragment
+            answer.default = True
+            metrics.outcomes["default", error.code] += 1
+        else:
+            metrics.outcomes["error", error.code] += 1
+        now_s = self._clock()
+        metrics.latency_s.observe(now_s - query.arrived_s)
+        if query.explain:
+            answer.explanation = explanation(ticket, now_s)
+        try:
+            ticket.on_answer(answer)
+        except Exception:
+            # A frontend that fails to deliver must not harm the other queries of the same batch.
+            log.exception("The frontend failed to deliver an answer of application %s.", app.name)
+
+    def _answer_unknown(self, query: Query, on_answer: Callable[[Answer], None]) -> Ticket:
+        """The application went between the decoding of a request and here."""
+        ticket = Ticket(query, query.arrived_s, self._on_result, on_answer, None)
+        ticket.resolved = True
+        self._resolved += 1
+        on_answer(Answer(f"{self._id_prefix}-{self._resolved:x}", error=_unknown(query.application)))
+        return ticket
+
+    def cancel(self, ticket: Ticket) -> None:
+        """The caller is gone: nothing is answered any more, and what nobody else waits for is not executed."""
+        if ticket.resolved:
+            return
+        ticket.resolved = True
+        self._resolved += 1
+        if ticket.app is not None:
+            ticket.app.metrics.outcomes["cancelled", ""] += 1
+        if ticket.served is not None:
+            ticket.served.cancel(ticket)
+
+    async def predict(self, query: Query) -> Answer:
+        """`submit` for those who can await. Cancelling the awaiting task cancels the query."""
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        ticket = self.submit(query, future.set_result)
+        try:
+            return await future
+        finally:
+            self.cancel(ticket)
+
+    def ready(self) -> tuple[bool, str]:
+        """Whether queries are served, and the sentence that says why not."""
+        if self.draining:
+            return False, "The server is shutting down."
+        if self.revision is None:
+            return False, "The server has not read its configuration yet."
+        for app in self._applications.values():
+            for model, route in app.routes.items():
+                if route.current is not None and not (route.serving and route.serving.has_ready_replica):
+                    return False, f"Model '{model}' of application '{app.name}' has no ready replica."
+        return True, "Ready."
+
+    def close(self) -> None:
+        """Answer everything that still waits with the reason, and close every link."""
+        self.fleet.close()
+        self._applications = {}
+
+    def leaks(self) -> dict[str, int]:
+        """What is alive and should not be when nothing is under way; all zero then."""
+        return {"queries": self._submitted - self._resolved, **self.fleet.leaks()}
+
+    def describe(self) -> dict[str, Any]:
+        """The versions as this frontend sees them, by 'model:version'."""
+        return self.fleet.describe()
+
+
+def _unknown(name: str) -> UnknownApplication:
+    return UnknownApplication(f"There is no application '{name}'.")

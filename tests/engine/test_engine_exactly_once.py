@@ -1,0 +1,72 @@
+"""A query resolves exactly once, whenever its caller leaves."""
+
+from engine_bench import served
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+STAGES = ["queued", "batching", "executing", "answering", "stay"]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data())
+def test_cancelling_at_any_stage_harms_nobody_and_leaves_nothing(data):
+    bench = served(run_s=None, slo_ms=1000)
+    link = bench.links["m.1.g1.r0"]
+    asked, gone = [], []
+    for round_number in range(data.draw(st.integers(1, 4))):
+        stages = data.draw(st.lists(st.sampled_from(STAGES), min_size=1, max_size=60))
+        newcomers = []
+        for i, stage in enumerate(stages):
+            row = b"%d/%d" % (round_number, i if data.draw(st.booleans()) else i // 3)
+            one = bench.ask(row)
+            newcomers.append((stage, one))
+            if stage == "queued":
+                _leave(bench, one, gone)
+        _cancel_at(bench, "batching", newcomers, gone)
+        bench.timers.turn()
+        _cancel_at(bench, "executing", newcomers, gone)
+        leavers = [one for stage, one in newcomers if stage == "answering"]
+        for one in leavers:
+            one.answers = _Leaves(bench, leavers, gone)
+        while link.waiting:
+            link.reply()
+            bench.timers.turn()
+        bench.timers.advance(0.002)
+        while link.waiting:
+            link.reply()
+            bench.timers.advance(0.002)
+        asked += [one for stage, one in newcomers if stage == "stay"]
+    bench.timers.advance(2)
+    for one in asked:
+        assert one.answer.output is not None or one.answer.error is not None
+    assert all(one.ticket.resolved for one in (*asked, *gone))
+    bench.assert_idle()
+
+
+def _cancel_at(bench, stage, newcomers, gone):
+    for at, one in newcomers:
+        if at == stage:
+            _leave(bench, one, gone)
+
+
+def _leave(bench, one, gone):
+    had = list(one.answers)
+    bench.engine.cancel(one.ticket)
+    assert one.answers == had
+    gone.append(one)
+
+
+class _Leaves(list):
+    """The answer of one caller makes all others of the same batch leave, in the middle of the batch's answering."""
+
+    def __init__(self, bench, leavers, gone):
+        super().__init__()
+        self._bench, self._leavers, self._gone = bench, leavers, gone
+
+    def append(self, answer):
+        super().append(answer)
+        for other in self._leavers:
+            if not other.answers:
+                self._bench.engine.cancel(other.ticket)
+                self._gone.append(other)
+        assert len(self) == 1
