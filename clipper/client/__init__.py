@@ -1,0 +1,32 @@
+"""The Python client: `connect` and `connect_async`, and what they return."""
+
+from clipper.client.asynchronous import AsyncConnection
+from clipper.client.blocking import Connection
+from clipper.client.operations.applications import NO_DEFAULT
+from clipper.client.operations.deployment import DeployProgress
+from clipper.client.prediction import Prediction
+
+__all__ = ["NO_DEFAULT", "AsyncConnection", "Connection", "DeployProgress", "Prediction", "connect", "connect_async"]
+
+
+def connect(
+    url: str | None = None, token: str | None = None, query_url: str | None = None, *, timeout_s: float = 30.0
+) -> Connection:
+    """A connection to the server whose admin API is at ``url``.
+
+    Args:
+        url: The admin address; by default ``CLIPPER_URL`` of the environment, else ``http://127.0.0.1:1338``.
+        token: The admin token; by default ``CLIPPER_ADMIN_TOKEN`` of the environment.
+        query_url: Where queries go; by default what the admin API says.
+        timeout_s: How long a call may wait for the server.
+
+    Nothing is sent before the first call; a server that is not there shows then, as `clipper.Unreachable`.
+    """
+    return Connection(url, token, query_url, timeout_s=timeout_s)
+
+
+def connect_async(
+    url: str | None = None, token: str | None = None, query_url: str | None = None, *, timeout_s: float = 30.0
+) -> AsyncConnection:
+    """`connect` for programs with an event loop; every method is awaited, with the same arguments and results."""
+    return AsyncConnection(url, token, query_url, timeout_s=timeout_s)

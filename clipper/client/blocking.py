@@ -1,0 +1,118 @@
+"""The connection for ordinary programs: every call blocks until it is answered."""
+
+import time
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+
+import httpx
+
+from clipper.client.http import BROKEN, client_options, failures_as_ours, open_session, payload, url_of
+from clipper.client.operations import applications, deployment, models, queries, rehearsal
+from clipper.client.signatures import describe_as
+from clipper.client.steps import Pause, Reply, Request, Session, Step, Steps, Work
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _method(operation: Callable[Concatenate[Session, P], Steps[T]]) -> Callable[Concatenate["Connection", P], T]:
+    """The operation as a method, with the same arguments and documentation."""
+
+    @wraps(operation)
+    def call(self: "Connection", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self.carry_out(operation(self.session, *args, **kwargs))
+
+    return describe_as(call, operation)
+
+
+class Connection:
+    """A connection to a Clipper server, for administration and for queries. May be shared by threads.
+
+    Use it as a context manager, or `close` it. The query address is asked of the admin API when it is first needed,
+    unless it is given. Every failure is a `clipper.ClipperError` with a ``code``.
+    """
+
+    def __init__(
+        self, url: str | None = None, token: str | None = None, query_url: str | None = None, *, timeout_s: float = 30.0
+    ) -> None:
+        self.session = open_session(url, token, query_url)
+        self._timeout_s = timeout_s
+        self._client = httpx.Client(**client_options(self.session, timeout_s))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections to the server; this object is of no use afterwards."""
+        self._client.close()
+
+    def carry_out(self, steps: Steps[T]) -> T:
+        """Do what the steps say, one after the other, and return what they come to."""
+        try:
+            step = next(steps)
+            while True:
+                step = steps.send(self._do(step))
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        finally:
+            steps.close()
+
+    def _do(self, step: Step) -> Any:
+        match step:
+            case Request():
+                return self._send(step)
+            case Pause():
+                time.sleep(step.seconds)
+            case Work():
+                return step.run()
+        return None
+
+    def _send(self, request: Request) -> Reply:
+        url = url_of(request, self.session)
+        with failures_as_ours(url), payload(request, self.session, self._timeout_s) as options:
+            try:
+                response = self._client.request(request.method, url, **options)
+            except BROKEN:
+                if not request.repeatable:
+                    raise
+                response = self._client.request(request.method, url, **options)
+            return Reply(response.status_code, response.content)
+
+    predict = _method(queries.predict)
+    predict_batch = _method(queries.predict_batch)
+    update = _method(queries.update)
+
+    register_application = _method(applications.register_application)
+    update_application = _method(applications.update_application)
+    unregister_application = _method(applications.unregister_application)
+    get_all_apps = _method(applications.get_all_apps)
+    get_app_info = _method(applications.get_app_info)
+    link_model_to_app = _method(applications.link_model_to_app)
+    unlink_model_from_app = _method(applications.unlink_model_from_app)
+    get_linked_models = _method(applications.get_linked_models)
+    get_selection = _method(applications.get_selection)
+
+    deploy_model = _method(deployment.deploy_model)
+    send_package = _method(deployment.send_package)
+    wait_for_version = _method(deployment.wait_for_version)
+
+    set_model_version = _method(models.set_model_version)
+    set_num_replicas = _method(models.set_num_replicas)
+    update_model = _method(models.update_model)
+    update_model_version = _method(models.update_model_version)
+    get_all_models = _method(models.get_all_models)
+    get_model_info = _method(models.get_model_info)
+    get_current_model_version = _method(models.get_current_model_version)
+    get_all_model_replicas = _method(models.get_all_model_replicas)
+    get_logs = _method(models.get_logs)
+    stop_models = _method(models.stop_models)
+    stop_versioned_models = _method(models.stop_versioned_models)
+    stop_inactive_model_versions = _method(models.stop_inactive_model_versions)
+    delete_model = _method(models.delete_model)
+    get_status = _method(queries.get_status)
+    test_predict_function = _method(rehearsal.test_predict_function)

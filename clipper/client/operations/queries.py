@@ -1,0 +1,125 @@
+"""Predictions and feedback."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from clipper.client.prediction import Prediction, from_body
+from clipper.client.steps import Request, Session, Steps
+from clipper.errors import Unavailable
+from clipper.json_encoding import encode
+
+
+def predict(  # noqa: D417 (the connection passes itself)
+    session: Session,
+    app: str,
+    x: Any,
+    *,
+    uid: str | None = None,
+    timeout_ms: float | None = None,
+    version: str | int | None = None,
+    explain: bool = False,
+) -> Steps[Prediction]:
+    """Ask an application.
+
+    Args:
+        app: The application's name.
+        x: One input: a flat list or 1-D array of numbers, a string, bytes, or for ``json`` any JSON value.
+        uid: The user on whose behalf this is asked: the context of policies that learn for each user.
+        timeout_ms: Shorter than the application's SLO, if the answer is needed sooner.
+        version: Force a version of the model (policy ``single`` only).
+        explain: Ask for the decision behind the answer.
+
+    Raises:
+        UnknownApplication: There is no such application.
+        InvalidInput: The input has another type or width than the application takes.
+        Overloaded, DeadlineExceeded, NoModelReady, ModelError: No answer, and the application has no default output.
+    """
+    options = _options(uid, timeout_ms, version, explain)
+    return from_body((yield from _query(session, app, "predict", {"input": x} | options, repeatable=True)))
+
+
+def predict_batch(
+    session: Session,
+    app: str,
+    xs: Sequence[Any],
+    *,
+    uid: str | None = None,
+    timeout_ms: float | None = None,
+    version: str | int | None = None,
+    explain: bool = False,
+) -> Steps[list[Prediction]]:
+    """Ask an application about several inputs at once: a list of inputs, or a 2-D array.
+
+    Each input is a query of its own. One that fails has its ``error`` set and no output; the others are unharmed.
+
+    Raises:
+        UnknownApplication: There is no such application.
+        InvalidInput: One of the inputs has another type or width than the application takes.
+    """
+    if not hasattr(xs, "tolist"):
+        xs = list(xs)
+    options = _options(uid, timeout_ms, version, explain)
+    body = yield from _query(session, app, "predict", {"input_batch": xs} | options, repeatable=True)
+    return [from_body(element) for element in body["batch_predictions"]]
+
+
+def update(
+    session: Session,
+    app: str,
+    *,
+    label: Any,
+    query_id: str | None = None,
+    input: Any = None,  # noqa: A002 (the name of the field, everywhere)
+    uid: str | None = None,
+    update_id: str | None = None,
+) -> Steps[int]:
+    """Tell an application what the answer should have been; by the query's id, or by its input.
+
+    Returns:
+        How many pieces of feedback were accepted.
+
+    Raises:
+        UnknownApplication: There is no such application.
+        Conflict: This feedback was given already.
+    """
+    optional = {"query_id": query_id, "input": input, "uid": uid, "update_id": update_id}
+    fields = {key: value for key, value in optional.items() if value is not None}
+    body = yield from _query(session, app, "update", {**fields, "label": label}, repeatable=False)
+    return int(body["accepted"])
+
+
+def _query(
+    session: Session, app: str, verb: str, body: Mapping[str, Any], *, repeatable: bool
+) -> Steps[dict[str, Any]]:
+    if session.query_url is None:
+        session.query_url = yield from _discover(session)
+    where = f"/{quote(app, safe='')}/{verb}"
+    reply = yield Request("POST", where, body=encode(body), to="query", repeatable=repeatable)
+    answer: dict[str, Any] = reply.json()
+    return answer
+
+
+def _discover(session: Session) -> Steps[str]:
+    status = yield from get_status(session)
+    if not status.get("query"):
+        raise Unavailable("The server has no query address yet; pass query_url to connect().")
+    return str(status["query"])
+
+
+def get_status(_session: Session) -> Steps[dict[str, Any]]:
+    """What ``clipper status`` shows: addresses, readiness, applications, models with versions, replicas, rates."""
+    reply = yield Request("GET", "/admin/status", repeatable=True)
+    status: dict[str, Any] = reply.json()
+    return status
+
+
+def _options(uid: str | None, timeout_ms: float | None, version: str | int | None, explain: bool) -> dict[str, Any]:
+    options: dict[str, Any] = {"explain": True} if explain else {}
+    if uid is not None:
+        options["uid"] = uid
+    if timeout_ms is not None:
+        options["timeout_ms"] = timeout_ms
+    if version is not None:
+        options["version"] = str(version)
+    return options

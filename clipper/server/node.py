@@ -1,0 +1,108 @@
+"""One host of an installation: store, artifacts, controller and manager, the admin port, and a frontend."""
+
+import asyncio
+import json
+import logging
+import sys
+from contextlib import AsyncExitStack
+
+from clipper.control.artifacts import ArtifactStore
+from clipper.control.controller import Controller
+from clipper.control.processes import ProcessManager
+from clipper.errors import UnknownReplica
+from clipper.server.frontend import TICK_S, Frontend
+from clipper.server.stopping import StopSignal
+from clipper.settings import Settings
+from clipper.state.lock import DataDirLock
+from clipper.state.sqlite import SqliteStore
+from clipper_frontends.rest.admin import AdminContext, create_admin_app
+from clipper_frontends.rest.limits import Limits
+from clipper_frontends.rest.server import HttpServer, listen
+
+log = logging.getLogger(__name__)
+
+READY_WAIT_S = 60.0
+"""The ready line waits so long for the models of an earlier run; after that it comes while they still load or fail."""
+READY_POLL_S = 0.02
+
+
+class Node:
+    """Runs from `serve` to its end; everything that was opened is closed again, in reverse order."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    async def serve(self, stop: StopSignal) -> None:
+        """Serve until ``stop``; then readiness goes first, what was accepted is answered, the containers end last.
+
+        Raises:
+            ClipperError: The data directory is taken, or the store cannot be read.
+            OSError: An address cannot be bound.
+        """
+        settings = self._settings
+        async with AsyncExitStack() as stack:
+            stack.enter_context(DataDirLock(settings.data_dir))
+            query_socket = stack.enter_context(listen(settings.host, settings.query_port))
+            admin_socket = stack.enter_context(listen(settings.admin_host, settings.admin_port))
+            store = await SqliteStore.open(settings.data_dir)
+            stack.push_async_callback(store.close)
+            artifacts = ArtifactStore(settings.data_dir / "artifacts")
+            manager = ProcessManager(
+                store.installation_id, settings.data_dir, orphan_timeout_s=settings.orphan_timeout_s
+            )
+            controller = Controller(store, artifacts, manager, settings)
+            frontend = Frontend(settings, store, query_socket)
+            addresses: dict[str, str | None] = {"query": frontend.server.url, "admin": None, "grpc": None}
+            context = AdminContext(
+                settings, store, artifacts, controller, frontend.status, lambda: addresses, frontend.sync.reached
+            )
+            admin = HttpServer(create_admin_app(context), admin_socket, limits=Limits.of_uploads(settings))
+            addresses["admin"] = admin.url
+            await controller.start()
+            try:
+                await frontend.start()
+                await admin.start()
+                watchdog = asyncio.create_task(_report_stalls(frontend, controller), name="watchdog")
+                stack.callback(watchdog.cancel)
+                await _serve_until(stop, frontend, addresses)
+            finally:
+                await self._shut_down(frontend, admin, controller)
+
+    async def _shut_down(self, frontend: Frontend, admin: HttpServer, controller: Controller) -> None:
+        settings = self._settings
+        frontend.engine.draining = True
+        await asyncio.sleep(settings.drain_delay_s)
+        await asyncio.gather(frontend.stop(settings.shutdown_grace_s), admin.stop(settings.shutdown_grace_s))
+        await controller.stop(stop_replicas=True)
+        log.info("Stopped.")
+
+
+async def _serve_until(stop: StopSignal, frontend: Frontend, addresses: dict[str, str | None]) -> None:
+    asked = asyncio.create_task(stop.wait())
+    try:
+        ready = asyncio.create_task(_until_ready(frontend))
+        await asyncio.wait([asked, ready], timeout=READY_WAIT_S, return_when=asyncio.FIRST_COMPLETED)
+        ready.cancel()
+        if not asked.done():
+            sys.stdout.write(json.dumps(addresses) + "\n")
+            sys.stdout.flush()
+        await asked
+        log.info("Stopping: %s.", stop.reason)
+    finally:
+        asked.cancel()
+
+
+async def _until_ready(frontend: Frontend) -> None:
+    while not frontend.engine.ready()[0]:  # noqa: ASYNC110  # asked of links and store alike; only at the start
+        await asyncio.sleep(READY_POLL_S)
+
+
+async def _report_stalls(frontend: Frontend, controller: Controller) -> None:
+    """Tell the controller how long batches have been away, so that a replica that hangs is replaced."""
+    while True:
+        await asyncio.sleep(TICK_S)
+        for replica_id, seconds in frontend.engine.fleet.unanswered_s().items():
+            try:
+                controller.report_stalled(replica_id, seconds)
+            except UnknownReplica:
+                log.debug("Replica %s has unanswered batches and is already gone.", replica_id)

@@ -1,0 +1,39 @@
+"""The admin API as a FastAPI application."""
+
+from fastapi import FastAPI
+
+from clipper_container.version import __version__
+from clipper_frontends.rest.admin import applications, artifacts, failures, models, replicas, status, versions
+from clipper_frontends.rest.admin.access import Access
+from clipper_frontends.rest.admin.context import AdminContext
+from clipper_frontends.rest.admin.guard import Guard
+from clipper_frontends.rest.admin.schemas import ErrorBody
+
+_FAILURES = (400, 401, 403, 404, 409, 413, 415, 503)
+
+
+def create_admin_app(context: AdminContext) -> FastAPI:
+    """The admin API over ``context``. It has no state of its own: all is read from and written to the store."""
+    app = FastAPI(
+        title="Clipper admin API",
+        version=__version__,
+        description="Applications, models, versions and their replicas. Every change is made in the store; "
+        "the controller and every frontend follow it.",
+        responses={status: {"model": ErrorBody} for status in _FAILURES},
+        redoc_url=None,
+    )
+    app.state.context = context
+    for module in (applications, models, versions, artifacts, replicas, status):
+        app.include_router(module.router, prefix="/admin")
+    failures.install(app)
+    settings = context.settings
+    app.add_middleware(
+        Guard,
+        access=Access(
+            hosts=frozenset(name.lower() for name in (settings.admin_host, *settings.admin_hosts)),
+            token=settings.admin_token.get_secret_value() if settings.admin_token else None,
+        ),
+        max_body_bytes=settings.max_body_bytes,
+        body_timeout_s=settings.request_timeout_s,
+    )
+    return app

@@ -1,0 +1,84 @@
+"""Applications and their links."""
+
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.responses import JSONResponse
+
+from clipper.control import desired
+from clipper.control.lookup import find_application
+from clipper.domain import Application
+from clipper.errors import BadRequest
+from clipper_frontends.rest.admin.context import Context
+from clipper_frontends.rest.admin.schemas import Choice, Deleted, Selection
+
+router = APIRouter(prefix="/apps", tags=["applications"])
+ONE: dict[int | str, dict[str, Any]] = {200: {"model": Application}}
+CREATED: dict[int | str, dict[str, Any]] = {201: {"model": Application}}
+MANY: dict[int | str, dict[str, Any]] = {200: {"model": list[Application]}}
+
+
+def _answer(application: Application, status: int = 200) -> JSONResponse:
+    """As its own JSON has it: without the default output where there is none."""
+    return JSONResponse(application.to_json(), status)
+
+
+@router.get("", response_model=None, responses=MANY)
+async def list_applications(context: Context) -> JSONResponse:
+    """Every application."""
+    snapshot = await context.store.snapshot()
+    return JSONResponse([app.to_json() for app in snapshot.desired.applications.values()])
+
+
+@router.post("", status_code=201, response_model=None, responses=CREATED)
+async def create_application(context: Context, application: Application) -> JSONResponse:
+    """Register an application; queries are taken from then on."""
+    snapshot = await context.change(lambda d, _revision: desired.create_application(d, application))
+    return _answer(snapshot.desired.applications[application.name], 201)
+
+
+@router.get("/{app}", response_model=None, responses=ONE)
+async def get_application(context: Context, app: str) -> JSONResponse:
+    """One application."""
+    snapshot = await context.store.snapshot()
+    return _answer(find_application(snapshot.desired, app))
+
+
+@router.patch("/{app}", response_model=None, responses=ONE)
+async def patch_application(context: Context, app: str, patch: dict[str, Any]) -> JSONResponse:
+    """Replace the fields that the body names; the others stay."""
+    snapshot = await context.change(lambda d, _revision: desired.patch_application(d, app, patch))
+    return _answer(snapshot.desired.applications[app])
+
+
+@router.delete("/{app}")
+async def delete_application(context: Context, app: str) -> Deleted:
+    """Remove an application; its models stay."""
+    await context.change(lambda d, _revision: desired.delete_application(d, app))
+    return Deleted(deleted=app)
+
+
+@router.put("/{app}/links/{model}", response_model=None, responses=ONE)
+async def link(context: Context, app: str, model: str) -> JSONResponse:
+    """Let a model answer for the application."""
+    snapshot = await context.change(lambda d, _revision: desired.link(d, app, model))
+    return _answer(snapshot.desired.applications[app])
+
+
+@router.delete("/{app}/links/{model}", response_model=None, responses=ONE)
+async def unlink(context: Context, app: str, model: str) -> JSONResponse:
+    """Let a model no longer answer for the application."""
+    snapshot = await context.change(lambda d, _revision: desired.unlink(d, app, model))
+    return _answer(snapshot.desired.applications[app])
+
+
+@router.get("/{app}/selection")
+async def get_selection(context: Context, app: str, uid: str | None = None) -> Selection:
+    """How the application's policy chooses among its models, for everyone or for one user."""
+    snapshot = await context.store.snapshot()
+    application = find_application(snapshot.desired, app)
+    policy = application.policy.name
+    if policy != "single":
+        raise BadRequest(f"The policy '{policy}' of the application '{app}' has no state that can be shown.")
+    choices = [Choice(model=model, weight=1.0, probability=1.0) for model in application.models]
+    return Selection(application=app, policy=policy, uid=uid, models=choices)

@@ -1,0 +1,155 @@
+"""The shapes of the admin API's answers."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from clipper.domain import Application, Batching, Caching, InputType, Limits, Replica, VersionState
+
+
+class ErrorBody(BaseModel):
+    """Every failure."""
+
+    error: str
+    code: str
+    retry_after_ms: int | None = None
+
+
+class Deleted(BaseModel):
+    """What was removed."""
+
+    deleted: str
+
+
+class ReplicaCount(BaseModel):
+    """How many replicas should run and how many take queries."""
+
+    wanted: int
+    ready: int
+
+
+class VersionMeasurements(BaseModel):
+    """What this server's engine measured of one version since it started. None: nothing yet."""
+
+    model_config = ConfigDict(extra="allow")
+
+    queries: int = 0
+    batches: int = 0
+    mean_batch: float | None = None
+    cache_hit_rate: float | None = None
+    queue_p99_ms: float | None = None
+    model_p99_ms: float | None = None
+    refused: int = 0
+    retries: int = 0
+    ejections: int = 0
+    failures: dict[str, int] = {}
+
+
+class VersionInfo(BaseModel):
+    """One version of a model.
+
+    ``current``: it has the traffic. ``target``: it shall have it. ``serving``: the frontend here has a replica of it
+    that takes queries. ``reason`` says why it is in its state, where that is
+    not obvious; ``last_words`` is the end of what a replica of it printed before it died.
+    """
+
+    model: str
+    version: str
+    state: VersionState
+    reason: str | None
+    since: float
+    current: bool
+    target: bool
+    serving: bool
+    wanted: bool
+    replicas: ReplicaCount
+    restarts: int
+    last_words: str | None
+    flavor: str
+    input_type: InputType
+    input_width: int | None
+    method: str
+    batching: Batching
+    caching: Caching
+    limits: Limits
+    generation: int
+    digest: str | None
+    manifest: dict[str, Any]
+    created_at: float
+    measured: VersionMeasurements | None = None
+
+
+class ModelInfo(BaseModel):
+    """A model with its versions, in the order of their creation."""
+
+    name: str
+    current: str | None
+    target: str | None
+    keep_warm: int
+    applications: list[str]
+    versions: list[VersionInfo]
+
+
+class Promotion(BaseModel):
+    """The version that shall have the model's traffic."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    version: str | int
+
+
+class Logs(BaseModel):
+    """The last lines that a replica wrote."""
+
+    replica_id: str
+    logs: str
+
+
+class Choice(BaseModel):
+    """How a policy regards one model."""
+
+    model: str
+    weight: float
+    probability: float
+
+
+class Selection(BaseModel):
+    """How an application's policy chooses."""
+
+    application: str
+    policy: str
+    uid: str | None
+    models: list[Choice]
+
+
+class ApplicationMeasurements(BaseModel):
+    """What the engine measured of one application lately; outcomes as ``answered``, ``default:<code>``, ..."""
+
+    model_config = ConfigDict(extra="allow")
+
+    qps: float = 0.0
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+    recent: dict[str, int] = {}
+    total: dict[str, int] = {}
+
+
+class ApplicationStatus(Application):
+    """An application and how it fares."""
+
+    measured: ApplicationMeasurements
+
+
+class Status(BaseModel):
+    """The whole server at a glance. ``query`` and ``admin`` are URLs, ``grpc`` is ``host:port``."""
+
+    query: str | None
+    admin: str | None
+    grpc: str | None
+    version: str
+    ready: bool
+    reason: str
+    revision: int
+    applications: list[ApplicationStatus]
+    models: list[ModelInfo]
+    replicas: list[Replica]

@@ -1,0 +1,144 @@
+"""Versions of a model: deployed, looked at, changed, removed."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter, Request
+
+from clipper.control import desired
+from clipper.control.artifacts import Artifact
+from clipper.domain import Desired, Name, VersionSpec
+from clipper.errors import AlreadyExists, InvalidJson, InvalidRequest, TooLarge, UnsupportedMediaType
+from clipper.validation import validated
+from clipper_frontends.rest.admin.access import MULTIPART
+from clipper_frontends.rest.admin.context import AdminContext, Context
+from clipper_frontends.rest.admin.measurements import measured_versions
+from clipper_frontends.rest.admin.multipart import parts
+from clipper_frontends.rest.admin.schemas import Deleted, VersionInfo
+from clipper_frontends.rest.admin.views import model_info, version_info
+
+router = APIRouter(prefix="/models/{model}/versions", tags=["versions"])
+
+MAX_SPEC_BYTES = 1 << 20
+_UPLOAD_SCHEMA: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            MULTIPART: {
+                "schema": {
+                    "type": "object",
+                    "required": ["spec"],
+                    "properties": {
+                        "spec": VersionSpec.model_json_schema(ref_template="#/components/schemas/{model}"),
+                        "artifact": {
+                            "type": "string",
+                            "format": "binary",
+                            "description": "A tar with manifest.json at its top; the flavor noop needs none.",
+                        },
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+@router.get("")
+async def list_versions(context: Context, model: str) -> list[VersionInfo]:
+    """Every version of the model, in the order of their creation."""
+    return model_info(await context.store.snapshot(), model, measured_versions(context)).versions
+
+
+@router.post("", status_code=201, openapi_extra=_UPLOAD_SCHEMA)
+async def create_version(context: Context, model: Name, request: Request) -> VersionInfo:
+    """Deploy a version: ``spec`` (JSON) first, then ``artifact`` (tar). Its state tells when it is ready."""
+    spec, artifact = await _receive(context, model, request)
+
+    def create(wanted: Desired, revision: int) -> Desired:
+        return desired.create_version(
+            wanted,
+            model,
+            spec,
+            generation=revision,
+            digest=artifact.digest if artifact else None,
+            manifest=artifact.manifest if artifact else {},
+            now=context.wall_clock(),
+        )
+
+    snapshot = await context.change(create)
+    return version_info(snapshot, model, spec.version, measured_versions(context))
+
+
+@router.get("/{version}")
+async def get_version(context: Context, model: str, version: str) -> VersionInfo:
+    """One version with its state."""
+    snapshot = await context.store.snapshot()
+    await context.in_effect(snapshot.revision)
+    return version_info(snapshot, model, version, measured_versions(context))
+
+
+@router.patch("/{version}")
+async def patch_version(context: Context, model: str, version: str, patch: dict[str, Any]) -> VersionInfo:
+    """Replace ``replicas``, ``batching``, ``caching`` or ``limits``; ``{"wanted": false}`` stops the version."""
+    snapshot = await context.change(lambda d, _revision: _patched(d, model, version, patch))
+    return version_info(snapshot, model, version, measured_versions(context))
+
+
+@router.delete("/{version}")
+async def delete_version(context: Context, model: str, version: str) -> Deleted:
+    """Stop the version and forget it. Refused while an application needs it."""
+    current = (await context.store.snapshot()).observed.current
+    await context.change(lambda d, _revision: desired.delete_version(d, model, version, current=current))
+    return Deleted(deleted=f"{model}:{version}")
+
+
+def _patched(wanted: Desired, model: str, version: str, patch: Mapping[str, Any]) -> Desired:
+    fields = {name: value for name, value in patch.items() if name != "wanted"}
+    if fields or not patch:
+        wanted = desired.patch_version(wanted, model, version, fields)
+    if "wanted" in patch:
+        if patch["wanted"] is not False:
+            raise InvalidRequest("'wanted' can be set to false, which stops the version; promoting it starts it again.")
+        wanted = desired.stop_version(wanted, model, version)
+    return wanted
+
+
+async def _receive(context: AdminContext, model: str, request: Request) -> tuple[VersionSpec, Artifact | None]:
+    """The two parts of a deployment; the artifact goes to disk as it arrives."""
+    content_type = request.headers.get("content-type", "")
+    if not content_type.lower().startswith(MULTIPART):
+        raise UnsupportedMediaType(f"A deployment is {MULTIPART} with the parts 'spec' and 'artifact'.")
+    max_bytes = context.settings.max_artifact_bytes
+    length = request.headers.get("content-length", "0")
+    if length.isdigit() and int(length) > max_bytes + 2 * MAX_SPEC_BYTES:
+        raise TooLarge(f"The artifact is larger than the {max_bytes} bytes that this server takes.")
+    spec: VersionSpec | None = None
+    artifact: Artifact | None = None
+    async for part in parts(content_type, request.stream()):
+        if part.name == "spec" and spec is None:
+            spec = _parse_spec(await part.read(MAX_SPEC_BYTES))
+            await _refuse_existing(context, model, spec.version)
+        elif part.name == "artifact" and artifact is None:
+            artifact = await context.artifacts.put(part.chunks, max_bytes)
+        else:
+            raise InvalidRequest(f"A deployment has one part 'spec' and one part 'artifact'; '{part.name}' came.")
+    if spec is None:
+        raise InvalidRequest("The part 'spec' is missing: JSON with at least 'version' and 'input_type'.")
+    return spec, artifact
+
+
+def _parse_spec(text: bytes) -> VersionSpec:
+    try:
+        value = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise InvalidJson(f"The part 'spec' must be JSON: {error}.") from None
+    return validated(VersionSpec, value, "the part 'spec'")
+
+
+async def _refuse_existing(context: AdminContext, model: str, version: str) -> None:
+    """Before gigabytes are sent in vain; the store decides when it comes to it."""
+    if (await context.store.snapshot()).desired.version(model, version) is not None:
+        raise AlreadyExists(
+            f"The version '{version}' of the model '{model}' exists. Deploy under another version, or delete it first."
+        )

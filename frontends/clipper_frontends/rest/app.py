@@ -1,0 +1,101 @@
+"""The FastAPI application of the query port: health, metrics, documentation, and predictions on the ordinary road."""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+
+from clipper.domain import Query
+from clipper.errors import ClipperError, Unavailable
+from clipper_container.version import __version__
+from clipper_frontends.rest.docs_page import add_docs
+from clipper_frontends.rest.documentation import HEALTH, PREDICT, PREDICTED
+from clipper_frontends.rest.exposition import Exposition
+from clipper_frontends.rest.failures import answer_failures, response
+from clipper_frontends.rest.lane import Lane
+from clipper_frontends.rest.reply import Reply, reply_of_error, reply_to_query
+from clipper_frontends.rest.submission import BatchSubmission
+
+_DESCRIPTION = 'Predictions inside the application\'s SLO. Errors are `{"error": sentence, "code": machine_code}`.'
+
+
+def create_query_app(lane: Lane, exposition: Exposition) -> FastAPI:
+    """What the query port serves besides its fast lane.
+
+    ``POST /{app}/predict`` is here too: for the documentation, and for servers other than ours. It shares the decoding,
+    the engine and the replies with ``lane``.
+    """
+    app = FastAPI(
+        title="Clipper",
+        version=__version__,
+        description=_DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    answer_failures(app)
+    add_docs(app)
+    _add_health(app, lane)
+
+    @app.get("/metrics", summary="Metrics as Prometheus text")
+    async def metrics(request: Request) -> Response:
+        text, content_type = exposition.text(request.headers.get("accept", ""))
+        return Response(text, headers={"content-type": content_type})
+
+    # A parameter `app` in the signature would make FastAPI document a 422 that never comes.
+    @app.post("/{app}/predict", openapi_extra=PREDICT, responses=PREDICTED, summary="Predict one input or a batch")  # noqa: FAST003
+    async def predict(request: Request) -> Response:
+        body = await request.body()
+        try:
+            asked = lane.decode(request.path_params["app"], body)
+        except ClipperError as error:
+            lane.counters.refused[error.code] += 1
+            raise
+        return response(await _answered(request, lane, asked))
+
+    return app
+
+
+def _add_health(app: FastAPI, lane: Lane) -> None:
+    @app.api_route("/livez", methods=["GET", "HEAD"], include_in_schema=False)
+    @app.api_route("/v2/health/live", methods=["HEAD"], include_in_schema=False)
+    @app.get("/v2/health/live", summary="Whether the process is alive")
+    async def live() -> dict[str, bool]:
+        return {"live": True}
+
+    @app.api_route("/readyz", methods=["GET", "HEAD"], include_in_schema=False)
+    @app.api_route("/v2/health/ready", methods=["HEAD"], include_in_schema=False)
+    @app.get("/v2/health/ready", summary="Whether queries are served", responses=HEALTH)
+    async def ready() -> dict[str, bool]:
+        is_ready, reason = lane.engine.ready()
+        if not is_ready:
+            raise Unavailable(reason)
+        return {"ready": True}
+
+
+async def _answered(request: Request, lane: Lane, asked: Query | list[Query]) -> Reply:
+    """The reply of the engine; the query is cancelled when the client goes away or the task is cancelled."""
+    replied: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+    if isinstance(asked, Query):
+        ticket = lane.engine.submit(asked, lambda answer: replied.set_result(reply_to_query(answer)))
+        cancel: Callable[[], None] = partial(lane.engine.cancel, ticket)
+    else:
+        batch = BatchSubmission(lane.engine, asked, replied.set_result)
+        batch.start()
+        cancel = batch.cancel
+    gone = asyncio.ensure_future(_until_gone(request))
+    either: list[asyncio.Future[Any]] = [replied, gone]
+    try:
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        return replied.result() if replied.done() else reply_of_error(ClipperError("The client went away."))
+    finally:
+        gone.cancel()
+        if not replied.done():
+            cancel()
+
+
+async def _until_gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,85 @@
+"""A hand-written engine at the seam between the frontends and the engine."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from clipper.domain import Query
+from clipper.engine.answer import Answer
+from clipper.errors import ClipperError, UnknownApplication
+from clipper.inputs import decode_input
+
+
+@dataclass
+class FakeApplication:
+    name: str = "digits"
+    input_type: str = "doubles"
+    input_width: int | None = None
+    policy_name: str = "single"
+    slo_s: float = 1.0
+    learns: bool = False
+
+
+@dataclass(eq=False)
+class FakeTicket:
+    query: Query
+    on_answer: Callable[[Answer], None]
+    query_id: str
+
+
+@dataclass
+class FakeEngine:
+    """Answers with its input; ``when`` is "now" (inside submit), "soon" (from the loop) or "held" (by `release`)."""
+
+    when: str = "now"
+    applications: dict[str, FakeApplication] = field(default_factory=lambda: {"digits": FakeApplication()})
+    readiness: tuple[bool, str] = (True, "Ready.")
+    draining: bool = False
+    error: ClipperError | None = None
+    default: bytes | None = None
+    submitted: list[Query] = field(default_factory=list)
+    cancelled: list[FakeTicket] = field(default_factory=list)
+    waiting: list[FakeTicket] = field(default_factory=list)
+
+    def application(self, name: str) -> FakeApplication:
+        try:
+            return self.applications[name]
+        except KeyError:
+            raise UnknownApplication(f"There is no application '{name}'.") from None
+
+    def submit(self, query: Query, on_answer: Callable[[Answer], None]) -> FakeTicket:
+        ticket = FakeTicket(query, on_answer, f"q{len(self.submitted)}")
+        self.submitted.append(query)
+        if self.when == "now":
+            on_answer(self.answer_to(ticket))
+            return ticket
+        self.waiting.append(ticket)
+        if self.when == "soon":
+            asyncio.get_running_loop().call_soon(self.release, ticket)
+        return ticket
+
+    def cancel(self, ticket: FakeTicket) -> None:
+        if ticket in self.waiting:
+            self.waiting.remove(ticket)
+            self.cancelled.append(ticket)
+
+    def ready(self) -> tuple[bool, str]:
+        return self.readiness
+
+    def release(self, ticket: FakeTicket) -> None:
+        if ticket in self.waiting:
+            self.waiting.remove(ticket)
+            ticket.on_answer(self.answer_to(ticket))
+
+    def release_all(self, *, last_first: bool = False) -> None:
+        for ticket in reversed(self.waiting.copy()) if last_first else self.waiting.copy():
+            self.release(ticket)
+
+    def answer_to(self, ticket: FakeTicket) -> Answer:
+        if self.error is not None:
+            return Answer(ticket.query_id, self.default, default=self.default is not None, error=self.error)
+        value = decode_input(self.applications[ticket.query.application].input_type, ticket.query.row)
+        return Answer(
+            ticket.query_id, json.dumps(value.decode("latin-1") if isinstance(value, bytes) else value).encode()
+        )
