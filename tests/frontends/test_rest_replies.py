@@ -1,6 +1,7 @@
 """Answers and errors to the bytes of replies."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from rest_fakes import FakeEngine
@@ -8,6 +9,7 @@ from rest_wire import bounded, predict, request
 
 from clipper.engine.answer import Answer
 from clipper.errors import DeadlineExceeded, ModelError, NoModelReady, Overloaded
+from clipper_frontends.rest.head import Heads
 from clipper_frontends.rest.reply import reply_of_error, reply_to_batch, reply_to_query
 
 
@@ -63,6 +65,16 @@ def test_a_batch_is_a_list_with_the_errors_in_their_places():
             {"query_id": "c", "output": 3, "default": False},
         ]
     }
+
+
+def test_the_head_of_a_reply_follows_the_clock():
+    state = SimpleNamespace(default_headers=[(b"date", b"then")])
+    heads = Heads(state)
+    assert b"date: then\r\n" in heads.ok(b"{}")
+    state.default_headers = [(b"date", b"now")]
+    assert heads.ok(b"{}") == (
+        b"HTTP/1.1 200 OK\r\ndate: now\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
+    )
 
 
 async def test_a_refusal_of_the_engine_reaches_the_caller_with_retry_after(serve, fast):

@@ -101,7 +101,8 @@ async def test_a_request_that_was_sent_before_the_end_is_answered(serve, fast):
         known.sendall(predict(2))
         with socket.create_connection((host, int(port))) as unknown:
             unknown.sendall(predict(3))
-            await bounded(served.server.stop(5.0))
+            async with asyncio.timeout(10):
+                await served.server.stop(5.0)  # awaited directly: no turn of the loop in which to accept
             assert await bounded(asyncio.to_thread(_all_of, known)) == 2
             assert await bounded(asyncio.to_thread(_all_of, unknown)) == 1
 
