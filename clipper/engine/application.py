@@ -17,6 +17,7 @@ class ServedApplication:
         "input_type",
         "learns",
         "metrics",
+        "model",
         "name",
         "policy",
         "policy_name",
@@ -34,6 +35,7 @@ class ServedApplication:
         self.policy_name = self.policy.name
         self.learns = self.policy.learns
         self.routes = routes
+        self.model = next(iter(routes), None)
         self.metrics = metrics
 
     @property

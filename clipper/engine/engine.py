@@ -106,15 +106,17 @@ class Engine:
         return ticket
 
     def _choose(self, app: ServedApplication, version: str | None) -> ServedVersion:
-        for model, route in app.routes.items():
-            served = route.serving if version is None else self.fleet.version(model, version)
-            if served is None:
-                raise NoModelReady(
-                    f"Model '{model}' of application '{app.name}' has no version that is ready to serve.",
-                    retry_after_s=1.0,
-                )
-            return served
-        raise NoModelReady(f"Application '{app.name}' has no linked model; link one to it first.", retry_after_s=1.0)
+        if app.model is None:
+            raise NoModelReady(f"Application '{app.name}' has no linked model; link one first.", retry_after_s=1.0)
+        if version is not None:
+            return self.fleet.version(app.model, version)
+        served = app.routes[app.model].serving
+        if served is None:
+            raise NoModelReady(
+                f"Model '{app.model}' of application '{app.name}' has no version that is ready to serve.",
+                retry_after_s=1.0,
+            )
+        return served
 
     def _on_result(self, ticket: Ticket) -> None:
         ticket.resolved = True

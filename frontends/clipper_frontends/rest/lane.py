@@ -12,6 +12,7 @@ from clipper.engine.ticket import Ticket
 from clipper.errors import ClipperError, InternalError
 from clipper_frontends.rest.body import decode_body
 from clipper_frontends.rest.exchange import Connection, Exchange, Line
+from clipper_frontends.rest.known_heads import KnownHeads
 from clipper_frontends.rest.reply import Reply, prediction, reply_of_error
 from clipper_frontends.rest.rows import RowReader
 from clipper_frontends.rest.submission import BatchSubmission, HttpCounters
@@ -32,6 +33,7 @@ class Lane:
         self.counters = counters
         self.clock = clock
         self.reader = RowReader()
+        self.known_heads = KnownHeads()
         self._names: dict[bytes, str] = {}
 
     def application_of(self, target: bytes) -> str | None:

@@ -27,6 +27,7 @@ from clipper_frontends.rest.connection import Connection
 from clipper_frontends.rest.exchange import Exchange
 from clipper_frontends.rest.flow import Pause
 from clipper_frontends.rest.head import Heads
+from clipper_frontends.rest.known_heads import HEAD_END
 from clipper_frontends.rest.lane import Lane, LaneExchange
 from clipper_frontends.rest.limits import Limits
 from clipper_frontends.rest.ordinary import Cycle, OrdinaryExchange
@@ -67,6 +68,7 @@ class Protocol(Connection):
         self._fresh = False  # the request began in the chunk that is being fed
         self._fed_bytes = 0
         self._head_bytes = 0
+        self._learnable: str | None = None  # whose prediction was asked, by a head that may be learned
 
     def data_received(self, data: bytes) -> None:
         """Bytes came."""
@@ -81,7 +83,32 @@ class Protocol(Connection):
     # Feeding the parser.
 
     def _feed(self, data: bytes) -> None:
+        begins = not self.arriving
+        lane = self.lane
+        if lane is None or not begins or not self._take_known(lane, data):
+            self._parse(data)
+            if lane is not None and begins and self._learnable is not None and not self.arriving:
+                lane.known_heads.learn(data, self._learnable, self.received_body_bytes)
+        if len(self.line.waiting) >= self._max_pipelined:
+            self.flow.pause(Pause.PIPELINE)
+
+    def _take_known(self, lane: Lane, data: bytes) -> bool:
+        """Take a whole request whose head is known; False leaves everything to the parser."""
+        end = data.find(HEAD_END) + len(HEAD_END)
+        known = lane.known_heads.get(data[:end])
+        if known is None or len(data) - end != known[1]:
+            return False
+        exchange = LaneExchange(self.line, True, lane, known[0])
+        self.line.join(exchange)
+        exchange.feed(data[end:])
+        exchange.complete()
+        if self.stopping:
+            self._stop_listening()
+        return True
+
+    def _parse(self, data: bytes) -> None:
         self._feeding = True
+        self._learnable = None
         self._fed_bytes = len(data)
         body_bytes = self.received_body_bytes
         try:
@@ -94,8 +121,6 @@ class Protocol(Connection):
         self._feeding = False
         if self.arriving:
             self._on_incomplete(brought_body=self.received_body_bytes > body_bytes)
-        if len(self.line.waiting) >= self._max_pipelined:
-            self.flow.pause(Pause.PIPELINE)
 
     def _feed_held(self) -> None:
         while self._held and not self._feeding and not self.flow.blocked:
@@ -168,6 +193,8 @@ class Protocol(Connection):
                 exchange = LaneExchange(self.line, keep_alive, lane, application)
                 if asks & EXPECTS_CONTINUE:
                     exchange.expects_continue = True
+                elif keep_alive:
+                    self._learnable = application
         except ClipperError as error:
             self._refuse(error)
             raise _StopParsing from None
