@@ -1,0 +1,42 @@
+# Every task of the project; CI uses the same targets. PYTHON names the interpreter that the environment is made with.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: help demo serve test check format bench clean
+
+help:  ## What can be made
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(VENV)/.installed: pyproject.toml containers/pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Clipper needs Python 3.11 or newer, this is " + sys.version.split()[0] + \
+		". Name another one: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing Clipper into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e containers -e '.[dev,sklearn]'
+	@touch $@
+
+demo: $(VENV)/.installed  ## The main job on real input: train, deploy, query, kill a replica, roll out
+	@$(BIN)/python demo/demo.py
+
+serve: $(VENV)/.installed  ## A server with the demo application, left running
+	@$(BIN)/python demo/serve.py
+
+test: $(VENV)/.installed  ## The test suite
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/.installed  ## Lint, format, types, import rules
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+format: $(VENV)/.installed  ## Format and fix what can be fixed
+	@$(BIN)/ruff check --fix-only . ; $(BIN)/ruff format .
+
+$(VENV)/.bench: $(VENV)/.installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e containers -e '.[dev,sklearn,bench]'
+	@touch $@
+
+bench: $(VENV)/.bench  ## Throughput and latency beside the bare server and Mosec (needs wrk); batching policies
+	@$(BIN)/python benchmarks/serving.py && $(BIN)/python benchmarks/batching.py
+
+clean:  ## Remove what was built
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,88 @@
+"""Writes the figures of the last full runs into the README, between its two markers. Run after `make bench`."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from table import RESULTS
+
+README = Path(__file__).parents[1] / "README.md"
+START, END = "<!-- figures: start -->\n", "<!-- figures: end -->\n"
+
+
+def main() -> None:
+    README.write_text(with_figures(README.read_text()))
+
+
+def with_figures(text: str) -> str:
+    """The README with the section between the markers made from the results."""
+    before, _, rest = text.partition(START)
+    _, _, after = rest.partition(END)
+    serving = json.loads((RESULTS / "serving.json").read_text())
+    batching = json.loads((RESULTS / "batching.json").read_text())
+    return f"{before}{START}{_serving(serving)}\n{_batching(batching)}{END}{after}"
+
+
+def _serving(results: Mapping[str, Any]) -> str:
+    medians = {(c["server"], c["inputs"], c["connections"], c["bodies"]): c["median"] for c in results["cells"]}
+    rows = [
+        [
+            name,
+            *_throughput(medians[name, 10, 64, "distinct"]),
+            *_throughput(medians[name, 784, 64, "distinct"]),
+            f"{medians[name, 10, 64, 'repeated']['qps']:,.0f}",
+            f"{medians[name, 10, 1, 'distinct']['p50_ms']:.2f}",
+        ]
+        for name in results["settings"]
+    ]
+    head = ["server", "10 doubles: qps", "P99 ms", "CPU us", "784 doubles: qps", "P99 ms", "CPU us"]
+    head += ["one repeated body: qps", "1 connection: P50 ms"]
+    settings = "".join(f"- {name}: {text}\n" for name, text in results["settings"].items())
+    return (
+        "**Over HTTP**, no-op model, 64 connections (last column: 1), distinct bodies (last but one: 10 doubles,\n"
+        "always the same). CPU: microseconds a query, of the server's process tree; wrk shares the machine.\n"
+        f"{_where(results)}\n\n{_table(head, rows)}\n{settings}"
+    )
+
+
+def _throughput(median: Mapping[str, float]) -> list[str]:
+    return [f"{median['qps']:,.0f}", f"{median['p99_ms']:.1f}", f"{median['server_cpu_us']:.1f}"]
+
+
+def _batching(results: Mapping[str, Any]) -> str:
+    head = ["model", "policy", "qps", "of `none`", "P50 ms", "P99 ms", "mean batch", "on time"]
+    rows = [
+        [
+            model,
+            policy,
+            f"{it['qps']:,.0f}",
+            f"{it['qps'] / summaries['none']['qps']:.1f}",
+            f"{it['p50_ms']:.1f}",
+            f"{it['p99_ms']:.1f}",
+            f"{it['mean_batch']:.1f}",
+            f"{it['on_time']:.2%}",
+        ]
+        for model, summaries in results["models"].items()
+        for policy, it in summaries.items()
+    ]
+    return (
+        f"**Batching policies** on the engine, without HTTP: 784 doubles, SLO {results['slo_ms']:g} ms, one replica,\n"
+        f"each policy at the load where it answers most within the SLO. {_where(results)}\n\n{_table(head, rows)}"
+    )
+
+
+def _where(results: Mapping[str, Any]) -> str:
+    return (
+        f"Median of {results['rounds']} runs of {results['seconds']:g} s.\n"
+        f"{results['machine']}, Python {results['python']}, {results['date']}, `{results['command']}`."
+    )
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+if __name__ == "__main__":
+    main()
