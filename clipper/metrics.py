@@ -7,7 +7,8 @@ time.
 
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
 
 LATENCY_BOUNDS_S = (
     0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2,
@@ -41,6 +42,11 @@ class Histogram:
             self.counts[bucket] += below - done
             done = below
             bucket += 1
+
+    def add(self, other: "Histogram") -> None:
+        """Count what ``other``, of the same bounds, has counted."""
+        self.counts = [mine + its for mine, its in zip(self.counts, other.counts, strict=True)]
+        self.total += other.total
 
     @property
     def count(self) -> int:
@@ -78,6 +84,11 @@ class ApplicationMetrics:
         self.outcomes: Counter[tuple[str, str]] = Counter()
         self.latency_s = Histogram(LATENCY_BOUNDS_S)
 
+    def add(self, other: "ApplicationMetrics") -> None:
+        """Count what another frontend has counted."""
+        self.outcomes.update(other.outcomes)
+        self.latency_s.add(other.latency_s)
+
 
 class VersionMetrics:
     """Of one model version: cache, queue, batches, failures."""
@@ -108,3 +119,32 @@ class VersionMetrics:
         self.batch_size = Histogram(BATCH_SIZE_BOUNDS)
         self.queue_s = Histogram(LATENCY_BOUNDS_S)
         self.model_s = Histogram(LATENCY_BOUNDS_S)
+
+    def add(self, other: "VersionMetrics") -> None:
+        """Count what another frontend has counted."""
+        self.cache_hits += other.cache_hits
+        self.cache_misses += other.cache_misses
+        self.cache_coalesced += other.cache_coalesced
+        self.cache_evicted += other.cache_evicted
+        self.retries += other.retries
+        self.ejections += other.ejections
+        self.refused += other.refused
+        self.failures.update(other.failures)
+        self.batch_size.add(other.batch_size)
+        self.queue_s.add(other.queue_s)
+        self.model_s.add(other.model_s)
+
+
+K = TypeVar("K")
+M = TypeVar("M", ApplicationMetrics, VersionMetrics)
+
+
+def added_up(parts: Iterable[Mapping[K, M]]) -> dict[K, M]:
+    """The sums, by key, of what several frontends counted; the parts stay as they are."""
+    total: dict[K, M] = {}
+    for part in parts:
+        for key, metrics in part.items():
+            if key not in total:
+                total[key] = type(metrics)()
+            total[key].add(metrics)
+    return total

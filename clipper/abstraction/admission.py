@@ -6,6 +6,7 @@ AlpaServe (OSDI'23) refuses on arrival by predicted finish; this is our predicti
 """
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -27,6 +28,7 @@ class Forecast(msgspec.Struct, eq=False):
     """
 
     margin_s: float
+    max_queue_length: int = sys.maxsize
     free_s: Sequence[float] = (0.0,)
     idle: int = 0
     batch_size: int = 1
@@ -41,6 +43,7 @@ class Forecast(msgspec.Struct, eq=False):
         slack_s = deadline_s - self.batch_s - self.margin_s
         return (
             queued < self.batch_size
+            and queued < self.max_queue_length
             and slack_s >= now_s
             and slack_s >= self.free_s[0]
             and self.measured

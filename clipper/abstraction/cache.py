@@ -22,8 +22,12 @@ class CacheScope:
     __slots__ = ("metrics", "seed")
 
     def __init__(self, metrics: VersionMetrics) -> None:
-        self.seed = secrets.randbits(64)
         self.metrics = metrics
+        self.renew()
+
+    def renew(self) -> None:
+        """Find nothing any more of what was kept so far."""
+        self.seed = secrets.randbits(64)
 
 
 class _Entry(msgspec.Struct, gc=False, eq=False):

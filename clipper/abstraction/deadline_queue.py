@@ -24,6 +24,17 @@ class ShapeQueue:
         """Where a flight of that deadline would stand."""
         return bisect_right(self.deadlines_s, deadline_s)
 
+    def size_within_bytes(self, skip: int, size: int, max_bytes: int) -> int:
+        """How many of ``size`` flights behind the first ``skip`` have at most ``max_bytes`` together; at least 1."""
+        if self.width:
+            return max(1, min(size, max_bytes // self.width))
+        room_bytes = max_bytes
+        for count in range(size):
+            room_bytes -= len(self.flights[skip + count].row)
+            if room_bytes < 0:
+                return max(1, count)
+        return size
+
 
 class DeadlineQueue:
     """All shapes of a version. ``by_width`` separates rows by their length in bytes, as numeric rows need it.

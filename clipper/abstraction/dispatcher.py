@@ -7,10 +7,13 @@ from clipper.abstraction.arrivals import ArrivalRate
 from clipper.abstraction.batching import Plan, hold_until
 from clipper.abstraction.deadline_queue import DeadlineQueue, ShapeQueue
 from clipper.abstraction.expiry import Expiry
-from clipper.abstraction.flight import Batch, Flight
+from clipper.abstraction.flight import Batch
 from clipper.abstraction.pool import ReplicaPool, next_slot
 from clipper.abstraction.replica import ReplicaSlot
 from clipper.abstraction.timers import Alarm, Timers
+
+MAX_BATCH_BYTES = 64 << 20
+"""Of all rows of a batch, so that it fits into a frame of the container protocol. A single row may be larger."""
 
 
 class Dispatcher:
@@ -50,11 +53,6 @@ class Dispatcher:
         else:
             self.wake.at_latest(self._open_from_s)
 
-    def requeued(self, now_s: float) -> None:
-        """Something may have come back into the queue."""
-        if self._queue.length and self.watching:
-            self.arrived(now_s)
-
     def dispatch(self) -> None:
         """Hand over what can be handed over now."""
         now_s = self._now()
@@ -80,15 +78,18 @@ class Dispatcher:
     def _feed(self, slot: ReplicaSlot, now_s: float) -> bool:
         """Send the slot its next batch, that of the line with the earliest head; False if it is better off waiting."""
         start_s = max(now_s, slot.busy_until_s) + self._forecast.margin_s
+        last_resort: tuple[ShapeQueue, Plan] | None = None
         for shape in self._queue.by_head():
             plan = slot.policy.plan(start_s, shape.deadlines_s)
-            if slot.ejection.ejected:
-                plan = plan._replace(size=1)
-            if (plan.hopeless and slot.batches) or self._held(slot, shape, plan, now_s):
-                continue
-            self._send(slot, self._queue.take(shape, plan.skip, plan.size), now_s)
-            return True
-        return False
+            if plan.hopeless:
+                last_resort = last_resort or (shape, plan)
+            elif not self._held(slot, shape, plan, now_s):
+                self._send(slot, shape, plan, now_s)
+                return True
+        if last_resort is None or slot.batches:
+            return False
+        self._send(slot, *last_resort, now_s)
+        return True
 
     def _held(self, slot: ReplicaSlot, shape: ShapeQueue, plan: Plan, now_s: float) -> bool:
         """Whether the batch waits for more queries; then it is looked at again in time."""
@@ -102,7 +103,9 @@ class Dispatcher:
         self.wake.at_latest(until_s)
         return True
 
-    def _send(self, slot: ReplicaSlot, flights: list[Flight], now_s: float) -> None:
+    def _send(self, slot: ReplicaSlot, shape: ShapeQueue, plan: Plan, now_s: float) -> None:
+        size = 1 if slot.ejection.ejected else shape.size_within_bytes(plan.skip, plan.size, MAX_BATCH_BYTES)
+        flights = self._queue.take(shape, plan.skip, size)
         deadlines_s = [flight.latest_s for flight in flights]
         batch = Batch(self._next_batch_id, slot, flights, deadlines_s, now_s, flights[0].deadline_s)
         self._next_batch_id += 1

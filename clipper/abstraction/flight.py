@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -15,9 +16,10 @@ if TYPE_CHECKING:
 class Flight(msgspec.Struct, gc=False, eq=False):
     """A row on its way to a model and the calls that wait for it (single flight).
 
-    ``deadline_s`` is the earliest deadline of its live calls and its priority in the queue; ``latest_s`` the latest,
-    until which executing it makes sense. ``digest`` is None where nothing is cached and nobody can join. ``batch`` is
-    set while it executes. ``done`` means that its calls are being answered: they leave by themselves.
+    ``deadline_s`` is the earliest deadline of its live calls (infinity without any) and its priority in the queue;
+    ``latest_s`` the latest, until which executing it makes sense. ``digest`` is None where nothing is cached and nobody
+    can join. ``batch`` is set while it executes. ``done`` means that its calls are being answered: they leave by
+    themselves.
 
     The garbage collector does not look at flights (one is made for each query), so whoever ends one breaks its
     cycles: ``call.flight`` and ``batch.flights``.
@@ -35,24 +37,36 @@ class Flight(msgspec.Struct, gc=False, eq=False):
 
     def join(self, call: Call) -> None:
         """Add a call. In the queue the flight must be taken out first if this makes its deadline earlier."""
-        self.deadline_s = min(self.deadline_s, call.deadline_s) if self.calls else call.deadline_s
+        self.deadline_s = min(self.deadline_s, call.deadline_s)
         self.latest_s = max(self.latest_s, call.deadline_s)
         self.calls.append(call)
         call.flight = self
         if self.batch is not None:
             self.batch.earliest_s = min(self.batch.earliest_s, call.deadline_s)
 
-    def leave(self, call: Call) -> None:
-        """Remove a call. In the queue the flight must be taken out first if this was the earliest deadline."""
+    def leave(self, call: Call) -> float:
+        """Remove a call. Returns the earliest deadline of the others, infinity if there are none.
+
+        ``deadline_s`` is left as it is: in the queue the flight must be taken out before it changes.
+        """
         self.calls.remove(call)
-        self._rekey()
+        earliest_s = math.inf
+        for other in self.calls:
+            if other.deadline_s <= self.deadline_s:
+                return self.deadline_s
+            earliest_s = min(earliest_s, other.deadline_s)
+        return earliest_s
+
+    def is_stuck(self, now_s: float) -> bool:
+        """Whether the replica that executes it has been silent for so long that it gets no new work."""
+        return self.batch is not None and self.batch.slot.stalls_at_s <= now_s
 
     def take_expired(self, now_s: float) -> list[Call]:
         """Remove the calls whose deadline has passed and return them; the earliest deadline is that of the others."""
         expired = [call for call in self.calls if call.deadline_s <= now_s]
         if expired:
             self.calls = [call for call in self.calls if call.deadline_s > now_s]
-            self._rekey()
+            self.deadline_s = min((call.deadline_s for call in self.calls), default=math.inf)
         for call in expired:
             call.flight = LEAVING
         return expired
@@ -65,10 +79,6 @@ class Flight(msgspec.Struct, gc=False, eq=False):
         for call in calls:
             call.flight = LEAVING
         return calls
-
-    def _rekey(self) -> None:
-        if self.calls:
-            self.deadline_s = min(call.deadline_s for call in self.calls)
 
 
 class Batch(msgspec.Struct, gc=False, eq=False):

@@ -14,6 +14,11 @@ from clipper.metrics import VersionMetrics
 from clipper.rpc.contract import BatchReply, ItemError
 
 
+def was_dropped(output: bytes | ItemError) -> bool:
+    """Whether the replica did not execute the row because it was too late for it."""
+    return isinstance(output, ItemError) and output.code == DeadlineExceeded.code
+
+
 class Landing:
     """Ends flights. What is still wanted and was not executed goes back to its place in the queue."""
 
@@ -40,15 +45,26 @@ class Landing:
         """Outputs stay in the cache for ``ttl_s`` from now on; None: until there is no room."""
         self._ttl_s = math.inf if ttl_s is None else ttl_s
 
+    def run_again(self, batch: Batch, flights: Sequence[Flight], reply: BatchReply, now_s: float) -> None:
+        """Queue what the replica dropped as too late, if somebody with more time has joined since it was sent.
+
+        It comes before `replied`, whose callbacks may close the version: then nothing must be queued any more.
+        """
+        for flight, output, sent_deadline_s in zip(flights, reply.outputs, batch.deadlines_s, strict=True):
+            if was_dropped(output) and flight.latest_s > max(sent_deadline_s, now_s):
+                self._requeue(flight)
+
     def replied(self, batch: Batch, flights: Sequence[Flight], reply: BatchReply, now_s: float) -> None:
         """Deliver and keep the outputs of a batch; deliver the errors of its items."""
         trace = Trace(len(flights), batch.slot.replica_id, batch.sent_s, reply.run_s, reply.wait_s, batch.attempts)
         self._count(batch, flights, reply)
         table, scope, put = self._flights, self._scope, self._cache.put
         expires_s = now_s + self._ttl_s
-        for flight, output, sent_deadline_s in zip(flights, reply.outputs, batch.deadlines_s, strict=True):
+        for flight, output in zip(flights, reply.outputs, strict=True):
+            if flight.batch is not batch:
+                continue  # It runs again.
             if not isinstance(output, bytes):
-                self._item_failed(flight, output, sent_deadline_s, now_s, trace)
+                self._item_failed(flight, output, trace)
                 continue
             if flight.digest is not None:
                 table.pop(flight.digest, None)  # Gone if a callback of this batch has closed the version.
@@ -82,15 +98,8 @@ class Landing:
         """Answer calls that nothing can be done for any more."""
         fail(calls, lambda _: ModelError(sentence), self._metrics.failures)
 
-    def _item_failed(
-        self, flight: Flight, error: ItemError, sent_deadline_s: float, now_s: float, trace: Trace
-    ) -> None:
-        late = error.code == DeadlineExceeded.code
-        if late and flight.latest_s > max(sent_deadline_s, now_s):
-            # It was not executed, and somebody with more time has joined since it was sent.
-            self._requeue(flight)
-            return
-        kind = DeadlineExceeded if late else ModelError
+    def _item_failed(self, flight: Flight, error: ItemError, trace: Trace) -> None:
+        kind = DeadlineExceeded if was_dropped(error) else ModelError
         fail(self.give_up([flight]), lambda _: kind(f"{self._name}: {error.message}"), self._metrics.failures, trace)
 
     def _requeue(self, flight: Flight) -> None:

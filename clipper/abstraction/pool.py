@@ -50,9 +50,13 @@ class ReplicaPool:
             slot.plan_ahead()
 
     def configure(self, version: Version) -> None:
-        """Batch as ``version`` says from now on, with what was learned about each replica's speed."""
+        """Batch as ``version`` says from now on, with what was learned about each replica's speed.
+
+        Policies stay, with what they found out, if it says nothing new about batching.
+        """
+        changed = version.spec.batching != self._version.spec.batching
         self._version = version
-        for slot in self.slots.values():
+        for slot in self.slots.values() if changed else ():
             slot.policy = make_policy(version.spec.batching, slot.latency, self._budget_s)
             slot.plan_ahead()
 
@@ -140,25 +144,29 @@ class ReplicaPool:
     def look_ahead(self, slots: Sequence[ReplicaSlot], now_s: float, forecast: Forecast) -> float:
         """Write into ``forecast`` what these replicas, those in rotation, are about to do.
 
+        Until its first sample a replica counts where it is idle, and as no help for what has to wait.
+
         Returns:
             When one of them can be handed a batch, or an ejected one tried again: 0 for now, infinity for not before
             some event.
         """
         idle = expected = 0
-        batch_s, open_from_s, measured = 0.0, math.inf, bool(slots)
-        free_s = []
+        batch_s, open_from_s = 0.0, math.inf
+        free_s: list[float] = []
+        measured: list[ReplicaSlot] = []
         for slot in slots:
             open_from_s = min(open_from_s, slot.open_from_s)
-            free_s.append(slot.busy_until_s if slot.batches else 0.0)
             idle += not slot.batches
-            expected += slot.policy.expected_size
-            batch_s = max(batch_s, slot.full_batch_s)
-            measured = measured and slot.latency.largest > 0
-        forecast.idle, forecast.measured = idle, measured
-        if slots:
-            forecast.run_s = slots[free_s.index(min(free_s))].latency.seconds
+            if slot.latency.largest:
+                measured.append(slot)
+                free_s.append(slot.free_s(now_s) if slot.batches else 0.0)
+                expected += slot.policy.expected_size
+                batch_s = max(batch_s, slot.full_batch_s)
+        forecast.idle, forecast.measured = idle, bool(measured)
+        if measured:
+            forecast.run_s = measured[free_s.index(min(free_s))].latency.seconds
             forecast.free_s = sorted(free_s)
-            forecast.batch_size, forecast.batch_s = expected // len(slots), batch_s
+            forecast.batch_size, forecast.batch_s = expected // len(measured), batch_s
         if open_from_s > now_s and len(slots) < len(self.slots):
             probes_s = (slot.ejection.until_s for slot in self.slots.values() if slot.state == "ready")
             open_from_s = min(open_from_s, min((at_s for at_s in probes_s if at_s > now_s), default=math.inf))

@@ -38,6 +38,9 @@ class SlotOwner(Protocol):
     def slot_lost(self, slot: ReplicaSlot, batches: Sequence[Batch], reason: str) -> None:
         """It is gone, and these batches with it."""
 
+    def slot_abandoned(self, batches: Sequence[Batch]) -> None:
+        """It has left, and nobody waits for what it executes. Must run no callback of any call."""
+
 
 class ReplicaSlot:
     """A place in the pool, and the receiver of its link's events.
@@ -82,28 +85,44 @@ class ReplicaSlot:
         self.busy_until_s = max(batch.sent_s, self.busy_until_s) + self.latency.seconds(len(rows))
         if len(self.batches) == 1:
             self.stalls_at_s = batch.sent_s + self._patience_s
-            self.open_from_s = math.inf if self.ejection.ejected else self.busy_until_s - LEAD_S
+            self.open_from_s = self._open_behind(batch)
         else:
             self.open_from_s = math.inf
         self.link.send(batch.batch_id, rows, batch.deadlines_s)
 
-    def finished(self, batch_id: int, now_s: float, *, learn: bool) -> Batch | None:
-        """Take an answered batch off the books; None if it is not on them. ``learn`` from it if it really ran.
+    def finished(self, batch_id: int, now_s: float, *, learn_size: int) -> Batch | None:
+        """Take an answered batch off the books; None if it is not on them.
+
+        ``learn_size`` is the number of its rows that really ran, 0 if its time says nothing.
 
         What counts is the replica's time: from the hand-over, or from the batch before it if that was later.
         """
         batch = self.batches.pop(batch_id, None)
-        if batch is not None and learn:
-            self._observe(len(batch.flights), now_s - max(batch.sent_s, self.heard_s))
+        if batch is not None and learn_size:
+            self._observe(learn_size, now_s - max(batch.sent_s, self.heard_s))
             self.plan_ahead()
         self.heard_s = self.busy_until_s = now_s
         self.open_from_s = 0.0
         self.stalls_at_s = math.inf
         for later in self.batches.values():
             self.busy_until_s += self.latency.seconds(len(later.flights))
-            self.open_from_s = self.busy_until_s - LEAD_S
+            self.open_from_s = self._open_behind(later)
             self.stalls_at_s = now_s + self._patience_s
         return batch
+
+    def _open_behind(self, batch: Batch) -> float:
+        """From when on it takes one more batch behind this one: shortly before its end.
+
+        Not before its reply if that decides about the replica, or is the first sample of such a size: how long it runs
+        is not known then, and what comes next had better be planned with that sample.
+        """
+        if self.ejection.ejected or not self.latency.covers(len(batch.flights)):
+            return math.inf
+        return self.busy_until_s - LEAD_S
+
+    def free_s(self, now_s: float) -> float:
+        """When it will have answered what it has. Whatever is overdue is taken to need as long again."""
+        return max(self.busy_until_s, 2 * now_s - self.busy_until_s)
 
     def plan_ahead(self) -> None:
         """Bring up to date what follows from the latency model and from the policy."""
@@ -129,7 +148,7 @@ class ReplicaSlot:
 
     def abandon(self) -> None:
         """Nobody waits for what it executes, and it is leaving."""
-        self._owner.slot_lost(self, self.take_batches(), "it is no longer a replica of this version")
+        self._owner.slot_abandoned(self.take_batches())
 
     def describe(self, now_s: float) -> dict[str, Any]:
         """For people."""

@@ -5,12 +5,11 @@ from collections.abc import Callable, Sequence
 from clipper.abstraction.call import Call
 from clipper.abstraction.dispatcher import Dispatcher
 from clipper.abstraction.flight import Batch
-from clipper.abstraction.landing import Landing
+from clipper.abstraction.landing import Landing, was_dropped
 from clipper.abstraction.pool import ReplicaPool
 from clipper.abstraction.replica import ReplicaSlot
-from clipper.errors import ModelError
 from clipper.metrics import VersionMetrics
-from clipper.rpc.contract import BatchReply, ItemError
+from clipper.rpc.contract import BatchReply
 
 
 class ReplicaEvents:
@@ -42,24 +41,27 @@ class ReplicaEvents:
     def slot_replied(self, slot: ReplicaSlot, batch_id: int, reply: BatchReply) -> None:
         """The replica gets its next batch before the calls of this one are answered, so that it need not wait."""
         now_s = self._now()
-        answered = any(type(output) is bytes for output in reply.outputs)
-        batch = slot.finished(batch_id, now_s, learn=answered)
+        errors = [output for output in reply.outputs if type(output) is not bytes]
+        executed = len(reply.outputs) - (sum(map(was_dropped, errors)) if errors else 0)
+        answered = len(errors) < len(reply.outputs)
+        batch = slot.finished(batch_id, now_s, learn_size=executed if answered else 0)
         if batch is None:
             return
         flights = batch.take_flights()
+        if errors:
+            self._landing.run_again(batch, flights, reply, now_s)
         if answered:
             slot.ejection.success()
-        elif any(isinstance(o, ItemError) and o.code == ModelError.code for o in reply.outputs):
+        elif executed:
             self._failed(slot, now_s)
         self._dispatcher.dispatch()
         self._landing.replied(batch, flights, reply, now_s)
-        self._dispatcher.requeued(now_s)
         if self._pool.leaving:
             self._pool.close_answered()
 
     def slot_refused(self, slot: ReplicaSlot, batch_id: int) -> None:
         """Nothing was executed: its queries wait again, which does not count as a retry."""
-        batch = slot.finished(batch_id, self._now(), learn=False)
+        batch = slot.finished(batch_id, self._now(), learn_size=0)
         if batch is not None:
             self._landing.refused(batch.take_flights())
         self._pool_changed()
@@ -81,6 +83,11 @@ class ReplicaEvents:
         self._landing.fail(
             failed, f"The connection to replica {slot.replica_id} was lost while it ran this query: {reason}"
         )
+
+    def slot_abandoned(self, batches: Sequence[Batch]) -> None:
+        """Nobody can join its flights any more."""
+        for batch in batches:
+            self._landing.give_up(batch.take_flights())
 
     def _failed(self, slot: ReplicaSlot, now_s: float) -> None:
         if slot.ejection.failure(now_s, is_last=self._pool.is_last(slot)):

@@ -27,6 +27,10 @@ from clipper.metrics import VersionMetrics
 
 MIN_RETRY_AFTER_S = 0.001
 NOT_READY_RETRY_AFTER_S = 1.0
+MAX_MARGIN_SHARE = 0.1
+"""Of the SLO."""
+MAX_HANG_SHARE = 0.5
+"""Of the time after which a replica with an unanswered batch is taken for hung; full batches take about half of it."""
 
 
 def _nothing() -> None:
@@ -61,16 +65,17 @@ class ServedVersion:
         self.on_ready_changed: Callable[[], None] = _nothing
         self._now = timers.now
         self._metrics = metrics
-        self._margin_s = margin_s
+        self._reply_margin_s = margin_s
         self._slo_s = slo_s
         self._max_queue_length = max_queue_length
+        self._spec = spec
         self._caching = spec.caching.enabled
         self._cache = cache
         self._scope = cache.scope(version.model, spec.version, version.generation, metrics)
         self._flights: dict[bytes, Flight] = {}
         self._queue = DeadlineQueue(by_width=spec.input_type in NUMERIC_INPUT_TYPES)
-        self._forecast = Forecast(margin_s=margin_s)
-        self._pool = ReplicaPool(version, dial, slo_s - margin_s)
+        self._forecast = Forecast(self._margin_s, max_queue_length)
+        self._pool = ReplicaPool(version, dial, self._budget_s)
         self._expiry = Expiry(timers, self._queue, self._flights, self._pool, self._too_late, metrics.failures)
         self._dispatcher = Dispatcher(
             timers, self._queue, self._pool, self._expiry, self._forecast, spec.batching.delay_ms / 1e3
@@ -89,8 +94,19 @@ class ServedVersion:
     @slo_s.setter
     def slo_s(self, slo_s: float) -> None:
         self._slo_s = slo_s
-        self._pool.set_budget(slo_s - self._margin_s)
+        self._forecast.margin_s = self._margin_s
+        self._pool.set_budget(self._budget_s)
         self._dispatcher.dispatch()
+
+    @property
+    def _margin_s(self) -> float:
+        """Kept below the SLO for the reply; a small part of a short SLO too, so that there is time for a model."""
+        return min(self._reply_margin_s, self._slo_s * MAX_MARGIN_SHARE)
+
+    @property
+    def _budget_s(self) -> float:
+        """What batches are made for. However long the SLO, none may run until its replica is taken for hung."""
+        return min(self._slo_s - self._margin_s, self._spec.limits.hang_timeout_s * MAX_HANG_SHARE)
 
     @property
     def input_width(self) -> int | None:
@@ -116,17 +132,19 @@ class ServedVersion:
             flight = self._flights.get(digest)
             if flight is None:
                 self._metrics.cache_misses += 1
-            elif flight.row == row:
+            elif flight.row != row:
+                digest = None  # Two rows with one digest: the second one is neither kept nor joined.
+            elif flight.is_stuck(now_s):
+                self._detach(digest, flight)
+            else:
                 self._join(flight, call)
                 return
-            else:
-                digest = None  # Two rows with one digest: the second one is neither kept nor joined.
         deadline_s = call.deadline_s
-        if not self._forecast.surely_on_time(now_s, deadline_s, self._queue.length):
-            error = self._refusal(call, now_s)
-            if error is not None:
-                self._refuse(call, error)
-                return
+        sure = self._forecast.surely_on_time(now_s, deadline_s, self._queue.length)
+        error = None if sure else self._refusal(call, now_s)
+        if error is not None:
+            self._refuse(call, error)
+            return
         flight = Flight(digest, row, [call], deadline_s, deadline_s, now_s)
         call.flight = flight
         if digest is not None:
@@ -145,15 +163,16 @@ class ServedVersion:
         flight, call.flight = call.flight, None
         if flight is None or flight.done:
             return
+        earliest_s = flight.leave(call)
         if flight.batch is not None:
-            flight.leave(call)
-            return
-        self._queue.remove(flight)
-        flight.leave(call)
-        if flight.calls:
-            self._queue.push(flight)
-        elif flight.digest is not None:
-            del self._flights[flight.digest]
+            flight.deadline_s = earliest_s
+        elif earliest_s != flight.deadline_s:
+            self._queue.remove(flight)
+            flight.deadline_s = earliest_s
+            if flight.calls:
+                self._queue.push(flight)
+            elif flight.digest is not None:
+                del self._flights[flight.digest]
 
     def set_replicas(self, addresses: Mapping[str, str]) -> None:
         """Serve from exactly these replicas (id -> address). Those that vanish answer what they have, then go."""
@@ -162,12 +181,19 @@ class ServedVersion:
             self._pool_changed()
 
     def configure(self, version: Version) -> None:
-        """Batch and cache as ``version`` says from now on; what is under way goes on as it is, nothing is forgotten."""
+        """Batch and cache as ``version`` says from now on; what is under way goes on as it is.
+
+        Only where caching is configured anew, what was kept is forgotten: it knows nothing of the new rules.
+        """
+        before, self._spec = self._spec, version.spec
         spec = version.spec
+        if spec.caching != before.caching:
+            self._scope.renew()
         self._caching = spec.caching.enabled
         self._landing.keep_for(spec.caching.ttl_s)
         self._dispatcher.delay_s = spec.batching.delay_ms / 1e3
         self._pool.configure(version)
+        self._pool.set_budget(self._budget_s)
         self._dispatcher.dispatch()
 
     def unanswered_s(self) -> dict[str, float]:
@@ -279,6 +305,12 @@ class ServedVersion:
         call.coalesced = True
         self._metrics.cache_coalesced += 1
         self._expiry.alarm.at_latest(call.deadline_s)
+
+    def _detach(self, digest: bytes, flight: Flight) -> None:
+        """Let whoever asks for the row from now on share a new flight, which another replica may run."""
+        self._metrics.cache_misses += 1
+        del self._flights[digest]
+        flight.digest = None
 
     def _refuse(self, call: Call, error: ClipperError) -> None:
         if isinstance(error, Overloaded):

@@ -167,7 +167,12 @@ class Engine:
     async def predict(self, query: Query) -> Answer:
         """`submit` for those who can await. Cancelling the awaiting task cancels the query."""
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        ticket = self.submit(query, future.set_result)
+
+        def on_answer(answer: Answer) -> None:
+            if not future.done():  # A cancelled task runs, and cancels its query, only after what is due in this turn.
+                future.set_result(answer)
+
+        ticket = self.submit(query, on_answer)
         try:
             return await future
         finally:

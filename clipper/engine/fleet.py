@@ -42,6 +42,11 @@ class Fleet:
         """The route to that model; it exists even while the model has no version."""
         return self._routes.setdefault(model, ModelRoute())
 
+    def has_traffic(self, model: str, version: str) -> bool:
+        """Whether this frontend sends the model's queries to that version now."""
+        route, served = self._routes.get(model), self._versions.get((model, version))
+        return route is not None and served is not None and route.serving is served
+
     def version(self, model: str, version: str) -> ServedVersion:
         """A version by name, current or not.
 
@@ -79,11 +84,12 @@ class Fleet:
             self._versions[key].configure(version)
         self._definitions[key] = version
 
-    def _retire(self, key: tuple[str, str]) -> None:
+    def _retire(self, key: tuple[str, str], sentence: str | None = None) -> None:
         served = self._versions.pop(key)
         self._definitions.pop(key)
         self.route(key[0]).forget(served)
-        served.close(NoModelReady(f"Version '{key[1]}' of model '{key[0]}' was stopped.", retry_after_s=1.0))
+        sentence = sentence or f"Version '{key[1]}' of model '{key[0]}' was stopped."
+        served.close(NoModelReady(sentence, retry_after_s=1.0))
 
     def set_slos(self, applications: Iterable[Application]) -> None:
         """Each version batches for the tightest SLO of the applications that link its model."""
@@ -104,7 +110,7 @@ class Fleet:
     def close(self) -> None:
         """Retire everything."""
         for key in list(self._versions):
-            self._retire(key)
+            self._retire(key, "The server is shutting down.")
 
     def leaks(self) -> dict[str, int]:
         """The sum over all versions of what is alive there."""

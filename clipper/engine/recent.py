@@ -19,31 +19,37 @@ class _Sample(msgspec.Struct):
 class RecentQueries:
     """The last `WINDOW_S` seconds of one application. Tick it about once a second; it keeps some ten samples."""
 
-    def __init__(self, metrics: ApplicationMetrics) -> None:
-        self._metrics = metrics
+    def __init__(self) -> None:
         self._samples: deque[_Sample] = deque()
 
-    def tick(self, now_s: float) -> None:
+    def tick(self, metrics: ApplicationMetrics, now_s: float) -> None:
         """Remember the counters as they are now."""
-        self._samples.append(_Sample(now_s, list(self._metrics.latency_s.counts), Counter(self._metrics.outcomes)))
+        self._forget_another(metrics)
+        self._samples.append(_Sample(now_s, list(metrics.latency_s.counts), Counter(metrics.outcomes)))
         while len(self._samples) > 1 and self._samples[0].at_s < now_s - WINDOW_S:
             self._samples.popleft()
 
-    def describe(self, now_s: float) -> dict[str, Any]:
+    def describe(self, metrics: ApplicationMetrics, now_s: float) -> dict[str, Any]:
         """Queries a second, percentiles in milliseconds (None without queries), outcomes lately and in total."""
-        latency = self._metrics.latency_s
+        self._forget_another(metrics)
+        latency = metrics.latency_s
         oldest = self._samples[0] if self._samples else None
         since = oldest.latency_counts if oldest else None
         answered = latency.count - sum(since or ())
         elapsed_s = max(now_s - oldest.at_s, 1e-3) if oldest else WINDOW_S
-        recent = self._metrics.outcomes - oldest.outcomes if oldest else self._metrics.outcomes
+        recent = metrics.outcomes - oldest.outcomes if oldest else metrics.outcomes
         return {
             "qps": round(answered / elapsed_s, 1),
             "p50_ms": _milliseconds(latency.quantile(0.5, since)),
             "p99_ms": _milliseconds(latency.quantile(0.99, since)),
             "recent": _by_cause(recent),
-            "total": _by_cause(self._metrics.outcomes),
+            "total": _by_cause(metrics.outcomes),
         }
+
+    def _forget_another(self, metrics: ApplicationMetrics) -> None:
+        """Counters that went back are those of an application that was made anew under the same name."""
+        if self._samples and metrics.latency_s.count < sum(self._samples[-1].latency_counts):
+            self._samples.clear()
 
 
 def describe_version(metrics: VersionMetrics) -> dict[str, Any]:

@@ -1,42 +1,107 @@
-"""What this frontend measures, for people who look."""
+"""What the frontends of this server measure, for people who look."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from clipper.engine.engine import Engine
 from clipper.engine.recent import RecentQueries, describe_version
+from clipper.metrics import ApplicationMetrics, VersionMetrics
+
+VersionKey = tuple[str, str]
+"""(model, version)."""
+
+
+class Counted(Protocol):
+    """What all frontends together have counted."""
+
+    @property
+    def applications(self) -> Mapping[str, ApplicationMetrics]:
+        """By name."""
+
+    @property
+    def versions(self) -> Mapping[VersionKey, VersionMetrics]:
+        """By model and version; those of a version that is gone stay."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrontendView:
+    """Where one frontend is: whether it is ready, which versions it can ask, and to which ones it sends its queries."""
+
+    ready: bool
+    reason: str
+    serving: frozenset[VersionKey]
+    traffic: frozenset[VersionKey]
+
+
+def view_of(engine: Engine) -> FrontendView:
+    """How it looks from this frontend."""
+    ready, reason = engine.ready()
+    fleet = engine.fleet
+    return FrontendView(
+        ready,
+        reason,
+        serving=frozenset(key for key, served in fleet.versions.items() if served.has_ready_replica),
+        traffic=frozenset(key for key in fleet.versions if fleet.has_traffic(*key)),
+    )
 
 
 class EngineStatus:
-    """Rates over the last seconds and totals. Tick it about once a second."""
+    """Rates over the last seconds and totals. Tick it about once a second.
 
-    def __init__(self, engine: Engine, clock: Callable[[], float]) -> None:
+    Args:
+        engine: Of this frontend.
+        clock: Monotonic, in seconds.
+        count: What all frontends have counted until now.
+        others: Where the other frontends of this server are.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Callable[[], float],
+        count: Callable[[], Counted],
+        others: Callable[[], Sequence[FrontendView]] = tuple,
+    ) -> None:
         self._engine = engine
         self._clock = clock
+        self._count = count
+        self._others = others
         self._recent: dict[str, RecentQueries] = {}
 
     def tick(self) -> None:
         """Remember the counters as they are now."""
-        applications = self._engine.applications
-        self._recent = {
-            name: self._recent.get(name) or RecentQueries(app.metrics) for name, app in applications.items()
-        }
+        applications = self._count().applications
+        self._recent = {name: self._recent.get(name) or RecentQueries() for name in applications}
         now_s = self._clock()
-        for recent in self._recent.values():
-            recent.tick(now_s)
+        for name, recent in self._recent.items():
+            recent.tick(applications[name], now_s)
 
     def status(self) -> dict[str, Any]:
-        """``{"ready", "reason", "applications": {name: {...}}, "versions": {"model:version": {...}}}``."""
-        ready, reason = self._engine.ready()
+        """``{"ready", "reason", "applications": {name: {...}}, "versions": {"model:version": {...}}}``.
+
+        A version is ``serving`` where every frontend can ask it, and has ``traffic`` where any sends its queries there.
+        """
+        counted = self._count()
+        views = (view_of(self._engine), *self._others())
+        waiting = next((view for view in views if not view.ready), views[0])
+        described = self._engine.describe()
         now_s = self._clock()
-        views = self._engine.describe()
-        metrics = self._engine.fleet.metrics
         return {
-            "ready": ready,
-            "reason": reason,
-            "applications": {name: recent.describe(now_s) for name, recent in self._recent.items()},
+            "ready": waiting.ready,
+            "reason": waiting.reason,
+            "applications": {
+                name: recent.describe(counted.applications[name], now_s)
+                for name, recent in self._recent.items()
+                if name in counted.applications
+            },
             "versions": {
-                f"{model}:{version}": {**describe_version(m), "frontend": views.get(f"{model}:{version}")}
-                for (model, version), m in metrics.items()
+                f"{model}:{version}": {
+                    **describe_version(metrics),
+                    "frontend": described.get(f"{model}:{version}"),
+                    "serving": all((model, version) in view.serving for view in views),
+                    "traffic": any((model, version) in view.traffic for view in views),
+                }
+                for (model, version), metrics in counted.versions.items()
             },
         }

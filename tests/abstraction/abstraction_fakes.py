@@ -214,3 +214,10 @@ class Bench:
 
 def item_error(message="boom", code="model_error"):
     return ItemError(code, message)
+
+
+def running(bench, row=b"busy"):
+    """Occupy a replica without any sample yet, so that what comes next waits in the queue."""
+    call = bench.submit(row)
+    bench.timers.turn()
+    return call

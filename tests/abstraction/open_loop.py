@@ -24,7 +24,7 @@ class Outcome:
 
 def drive(bench, rate_per_s, seconds, seed=1, warm_s=1.0, slo_s=None):
     """Poisson arrivals of distinct rows; what came in the first ``warm_s`` is not counted."""
-    rng = random.Random(seed)  # noqa: S311  repeatable load, no secret
+    rng = random.Random(seed)
     timers = bench.timers
     calls = []
     at_s = start_s = timers.now()
@@ -55,7 +55,7 @@ def drive(bench, rate_per_s, seconds, seed=1, warm_s=1.0, slo_s=None):
 
 def loaded(fixed_s, per_query_s, load, *, slo_s=0.02, replicas=1, seconds=3.0, noise=0.0, **spec):
     """A pool whose runs take ``fixed_s + per_query_s * size``, at ``load`` times what it could do in half SLOs."""
-    rng = random.Random(7)  # noqa: S311  repeatable load, no secret
+    rng = random.Random(7)
     capacity = replicas * max(1, int((slo_s / 2 - fixed_s) / per_query_s)) / max(slo_s / 2, fixed_s + per_query_s)
 
     def run_s(size):

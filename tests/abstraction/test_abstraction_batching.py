@@ -88,7 +88,7 @@ def test_aimd_settles_where_a_batch_takes_the_set_point():
 
 
 def test_the_quantile_line_is_above_almost_all_samples_and_close_to_them():
-    rng = random.Random(3)  # noqa: S311  repeatable load, no secret
+    rng = random.Random(3)
     samples = [(size, (2 + 0.05 * size + rng.random()) * MS) for size in rng.choices(range(1, 200), k=400)]
     intercept, slope = fit_quantile_line(samples)
     above = sum(seconds > intercept + slope * size + 1e-12 for size, seconds in samples)
@@ -105,7 +105,7 @@ def test_a_quantile_line_never_falls_and_covers_the_samples(samples):
 
 
 def test_quantile_settles_where_the_fitted_p99_takes_the_set_point():
-    rng = random.Random(5)  # noqa: S311  repeatable load, no secret
+    rng = random.Random(5)
     policy = QuantileRegression(0.02, 4096)
     for _ in range(300):
         size = round(policy.target_size * rng.uniform(0.5, 1))
@@ -130,10 +130,15 @@ def test_deadline_respects_the_maximum():
 
 
 def test_deadline_explores_by_doubling_and_only_with_queries_that_are_there():
-    model = linear(0.1, 0.001, 4)
-    policy = deadline_policy(model)
-    assert policy.plan(0.0, [20 * MS] * 100).size == 8
-    assert policy.plan(0.0, [20 * MS] * 6).size == 6
+    policy = deadline_policy(linear(5, 0, 1, 4))
+    assert policy.plan(0.0, [9 * MS] * 100).size == 8
+    assert policy.plan(0.0, [9 * MS] * 6).size == 6
+
+
+def test_deadline_explores_further_where_even_batches_without_any_gain_would_be_on_time():
+    policy = deadline_policy(linear(0, 5, 1))
+    assert policy.plan(0.0, [18 * MS] * 100).size == 3
+    assert policy.plan(16 * MS, [18 * MS] * 100).hopeless
 
 
 def test_a_tight_head_is_served_first_when_the_others_have_time():
@@ -187,7 +192,7 @@ def test_a_plan_is_always_a_slice_of_the_queue_with_at_least_one_query(samples, 
     plan = policy.plan(start_s, deadlines_s)
     assert plan.size >= 1
     assert 0 <= plan.skip <= plan.skip + plan.size <= len(deadlines_s)
-    assert plan.size <= policy.target_size
+    assert plan.size <= policy.expected_size
     if not plan.hopeless:
         assert start_s + model.seconds(plan.size) <= deadlines_s[plan.skip] + 1e-5
 

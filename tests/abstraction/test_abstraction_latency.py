@@ -1,5 +1,6 @@
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,7 +23,12 @@ def test_interpolates_between_measured_sizes_and_extrapolates_beyond_them():
     model = learned((10, 0.010), (20, 0.020))
     assert abs(model.seconds(15) - 0.015) < 1e-9
     assert abs(model.seconds(30) - 0.030) < 1e-9
-    assert model.seconds(1) == 0.010
+
+
+def test_below_the_smallest_known_size_the_line_goes_on_and_a_query_takes_its_share_at_least():
+    assert learned((32, 0.010), (48, 0.014)).seconds(1) == pytest.approx(0.010 - 31 * 0.004 / 16)
+    assert learned((32, 0.010), (48, 0.040)).seconds(1) == pytest.approx(0.010 / 32)
+    assert learned((32, 0.010)).seconds(1) == 0.010, "one size says nothing about a smaller one"
 
 
 def test_the_size_within_a_time_is_at_most_what_is_asked_for():
@@ -31,7 +37,8 @@ def test_the_size_within_a_time_is_at_most_what_is_asked_for():
     assert model.size_within(0.015, 12) == 12
     assert model.size_within(0.030, 100) == 30
     assert model.size_within(10.0, 100) == 100
-    assert model.size_within(0.001, 100) == 0
+    assert model.size_within(0.001, 100) == 1
+    assert model.size_within(0.0009, 100) == 0
 
 
 def test_one_known_size_is_no_reason_not_to_try_the_next():

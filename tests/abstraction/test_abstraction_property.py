@@ -17,7 +17,7 @@ class Storm:
     """Random operations on one version; knows what each call may still become."""
 
     def __init__(self, seed):
-        self.rng = rng = random.Random(seed)  # noqa: S311  repeatable load, no secret
+        self.rng = rng = random.Random(seed)
         self.bench = Bench(
             run_s=None,
             replicas=rng.choice([1, 2, 3]),
@@ -33,6 +33,7 @@ class Storm:
         self.calls = []
         self.cancelled = set()
         self.row_number = 0
+        self.inside_callbacks = 0
         self.happened = Counter()
 
     def row(self):
@@ -53,8 +54,10 @@ class Storm:
     def resolved(self, call):
         call._record(call)
         assert id(call) not in self.cancelled, "a cancelled call was answered"
-        if self.rng.random() < 0.1:
-            self.rng.choice([self.submit, self.cancel])()
+        if self.rng.random() < 0.1 and self.inside_callbacks < 3:
+            self.inside_callbacks += 1
+            self.rng.choice([self.submit, self.submit, self.cancel, self.cancel, self.reply, self.disturb])()
+            self.inside_callbacks -= 1
 
     def cancel(self):
         """Mostly something that is still under way, in whatever stage it may be."""
@@ -112,6 +115,19 @@ class Storm:
         )
         for _ in range(steps):
             self.rng.choice(actions)()
+            self.check_queue()
+
+    def check_queue(self):
+        """What waits stands by its own earliest deadline, for somebody, and will be answered at it."""
+        served = self.bench.served
+        lines = served._queue.shapes.values()
+        waiting = [flight for line in lines for flight in line.flights]
+        assert len(waiting) == served._queue.length
+        assert [line.deadlines_s for line in lines] == [sorted(f.deadline_s for f in line.flights) for line in lines]
+        for flight in waiting:
+            assert flight.deadline_s == min(call.deadline_s for call in flight.calls)
+            assert served._expiry.alarm.due_s <= flight.deadline_s
+            assert flight.digest is None or served._flights[flight.digest] is flight
 
     def check(self):
         for call in self.calls:

@@ -1,8 +1,13 @@
 """A query resolves exactly once, whenever its caller leaves."""
 
+import asyncio
+
+import pytest
 from engine_bench import served
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from clipper.domain import Query
 
 STAGES = ["queued", "batching", "executing", "answering", "stay"]
 
@@ -70,3 +75,19 @@ class _Leaves(list):
                 self._bench.engine.cancel(other.ticket)
                 self._gone.append(other)
         assert len(self) == 1
+
+
+def test_an_answer_in_the_turn_in_which_the_awaiting_task_is_cancelled_is_dropped_in_silence(caplog):
+    async def scenario():
+        bench = served(run_s=None)
+        task = asyncio.ensure_future(bench.engine.predict(Query("app", b"x", bench.timers.now())))
+        await asyncio.sleep(0)
+        bench.timers.turn()
+        task.cancel()
+        bench.links["m.1.g1.r0"].reply()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        bench.assert_idle()
+
+    asyncio.run(scenario())
+    assert caplog.records == []

@@ -2,6 +2,8 @@
 
 from engine_bench import EngineBench, served
 
+from clipper.engine.status import view_of
+
 
 def version_of(asked):
     return next(iter(asked.answer.explanation["models"]))
@@ -14,7 +16,9 @@ def test_the_traffic_stays_until_this_frontends_own_link_is_ready():
     bench.apply()
     before = bench.ask(b"a", explain=True)
     bench.timers.advance(0.01)
+    assert view_of(bench.engine).traffic == {("m", "1")}
     bench.links["m.2.g1.r0"].connect()
+    assert view_of(bench.engine).traffic == {("m", "2")}
     after = bench.ask(b"b", explain=True)
     bench.timers.advance(0.01)
     assert (version_of(before), version_of(after)) == ("m:1", "m:2")

@@ -2,7 +2,8 @@
 
 Work-conserving earliest deadline first with Nexus's window (SOSP'19, early drop): heads are left out where that raises
 the number of queries answered on time, so that one tight head does not shrink every batch. Sizes are explored upwards,
-never by more than doubling the largest known one, and only with queries that are really there.
+by doubling the largest known one, or further if the batch were on time even without any gain from batching, and only
+with queries that are really there.
 """
 
 from bisect import bisect_left
@@ -42,6 +43,8 @@ class DeadlineBatching:
     def plan(self, start_s: float, deadlines_s: Sequence[float]) -> Plan:
         """See `BatchingPolicy.plan`."""
         size = min(self.target_size, len(deadlines_s))
+        if size < len(deadlines_s) and self.target_size < self.expected_size:
+            size = min(max(size, self._in_proportion(deadlines_s[0] - start_s)), self.expected_size, len(deadlines_s))
         if start_s + self._latency.seconds(size) <= deadlines_s[0]:
             return Plan(0, size, "target size" if size < len(deadlines_s) else "everything queued")
         return self._window(start_s, deadlines_s)
@@ -67,6 +70,11 @@ class DeadlineBatching:
         """
         one_s = self._latency.seconds(1)
         return max(self._slo_s * SET_POINT_SHARE, min(1.5 * one_s, (self._slo_s + one_s) / 2))
+
+    def _in_proportion(self, slack_s: float) -> int:
+        """The size on time even if each query takes as long as one in the largest known batch: no batch is worse."""
+        slowest_s = self._latency.slowest_s
+        return int(self._latency.largest * min(slack_s, self._slo_s) / slowest_s) if slowest_s > 0 else 0
 
     def _retarget(self) -> None:
         self._seen = self._latency.revision

@@ -59,6 +59,10 @@ class LatencyModel:
         self._seconds: list[float] = []
         self._slope_s = 0.0
 
+    def covers(self, size: int) -> bool:
+        """Whether the prediction for that size is more than a guess: at least half as many were measured."""
+        return size < 2 * self.largest
+
     def observe(self, size: int, seconds: float) -> None:
         """Add one measured batch."""
         self._batches += 1
@@ -109,8 +113,9 @@ class LatencyModel:
 
     def describe(self) -> dict[str, Any]:
         """Predicted milliseconds at the sizes that were measured, and the number of batches behind them."""
-        by_size = zip(self._sizes, self._seconds, strict=True)
-        return {"batches": self._batches, "ms_by_size": {str(n): round(seconds * 1e3, 3) for n, seconds in by_size}}
+        buckets = [bucket for _, bucket in sorted(self._buckets.items())]
+        by_size = {str(b.size): round(self.seconds(b.size) * 1e3, 3) for b in buckets}
+        return {"batches": self._batches, "ms_by_size": by_size}
 
     def _rebuild(self) -> None:
         """The curve through the buckets: never less for more."""
@@ -125,6 +130,11 @@ class LatencyModel:
         self.revision += 1
         if len(sizes) > 1:
             self._slope_s = (seconds[-1] - seconds[0]) / (sizes[-1] - sizes[0])
+            if sizes[0] > 1:
+                # Under lasting load single queries are forgotten. They take less, but no less than their share.
+                one_s = max(seconds[0] - (sizes[0] - 1) * self._slope_s, seconds[0] / sizes[0])
+                sizes.insert(0, 1)
+                seconds.insert(0, one_s)
         else:
             # A single query says nothing about two, which are taken to cost no more, so that they are tried.
             self._slope_s = seconds[0] / sizes[0] if sizes[0] > 1 else 0.0
