@@ -16,12 +16,15 @@ def main() -> None:
 
 
 def with_figures(text: str) -> str:
-    """The README with the section between the markers made from the results."""
+    """The README with the section between the markers made from those results that there are."""
     before, _, rest = text.partition(START)
     _, _, after = rest.partition(END)
-    serving = json.loads((RESULTS / "serving.json").read_text())
-    batching = json.loads((RESULTS / "batching.json").read_text())
-    return f"{before}{START}{_serving(serving)}\n{_batching(batching)}{END}{after}"
+    parts = [
+        "\n" + write(json.loads(path.read_text()))
+        for name, write in (("serving", _serving), ("batching", _batching))
+        if (path := RESULTS / f"{name}.json").exists()
+    ]
+    return f"{before}{START}{''.join(parts)}{END}{after}"
 
 
 def _serving(results: Mapping[str, Any]) -> str:

@@ -30,9 +30,11 @@ from clipper.domain import (
     Caching,
     Frozen,
     InputType,
+    KeptWarm,
     Limits,
     Name,
     VersionName,
+    WantedReplicas,
 )
 from clipper.errors import Conflict, InvalidModel, InvalidRequest, NotFound, UnknownApplication
 from clipper.packaging import Package, package
@@ -54,7 +56,7 @@ class FileVersion(Frozen):
     input_type: InputType | None = None
     method: Literal["predict", "predict_proba"] | None = None
     example_input: Any = None
-    replicas: int = 1
+    replicas: WantedReplicas = 1
     batching: Batching = Batching()
     caching: Caching = Caching()
     limits: Limits = Limits()
@@ -71,7 +73,7 @@ class FileModel(Frozen):
 
     name: Name
     current: VersionName | None = None
-    keep_warm: int | None = None
+    keep_warm: KeptWarm | None = None
     versions: tuple[FileVersion, ...] = ()
 
 
@@ -135,8 +137,9 @@ def _apply_model(cl: "Connection", model: FileModel, deployed: list[tuple[str, s
     for version in model.versions:
         with tempfile.TemporaryDirectory(prefix="clipper-") as directory:
             packaged = _packaged(version, Path(directory))
-            if version.version in existing:
-                yield _change_version(cl, model.name, version, existing[version.version], packaged)
+            there = existing.get(version.version)
+            if there is not None and (there["state"] != "failed" or _is_same(packaged, there)):
+                yield _change_version(cl, model.name, version, there, packaged)
                 continue
             promote = model.current in {None, version.version}
             cl.send_package(model.name, version.version, packaged, promote=promote, **_changeable(version))
@@ -161,7 +164,7 @@ def _change_version(
     cl: "Connection", model: str, version: FileVersion, there: Mapping[str, Any], packaged: Package
 ) -> str:
     name = f"{model}:{version.version}"
-    if packaged.digest() != there["digest"] or packaged.flavor != there["flavor"]:
+    if not _is_same(packaged, there):
         raise Conflict(
             f"The version {name} exists with another content than '{version.path}'. Give the new content a new version."
         )
@@ -169,9 +172,19 @@ def _change_version(
     given = {field: value for field, value in _changeable(version).items() if field in version.model_fields_set}
     changes = {field: value for field, value in given.items() if value != on_server[field]}
     if not changes:
-        return f"version {name} unchanged"
+        return f"version {name} unchanged{_not_serving(model, there)}"
     cl.update_model_version(model, version.version, **changes)
     return f"version {name} changed: {', '.join(changes)}"
+
+
+def _not_serving(model: str, there: Mapping[str, Any]) -> str:
+    if not there["wanted"]:
+        return f" (it is stopped; to start it: clipper promote {model} {there['version']})"
+    return f" (it failed: {there['reason']})" if there["state"] == "failed" else ""
+
+
+def _is_same(packaged: Package, there: Mapping[str, Any]) -> bool:
+    return (packaged.digest(), packaged.flavor) == (there["digest"], there["flavor"])
 
 
 def _apply_application(cl: "Connection", application: Application) -> str:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 import msgspec
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 MAX_NAME_CHARS = 63
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
@@ -24,7 +25,21 @@ MAX_THREADS = 1024
 MAX_TTL_S = 31_536_000.0
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=MAX_NAME_CHARS)]
+
+
+def _unconverted(value: Any) -> Any:
+    if isinstance(value, bool | str | bytes):
+        raise PydanticCustomError("number_type", "must be a number")
+    return value
+
+
+Count = Annotated[int, BeforeValidator(_unconverted)]
+Number = Annotated[float, BeforeValidator(_unconverted)]
+Flag = Annotated[bool, Field(strict=True)]
+"""What a user sends is not converted: neither true nor "2" is a number; 2.0 is one, and whole."""
 VersionName = Annotated[Name, BeforeValidator(lambda v: str(v) if type(v) is int else v)]
+WantedReplicas = Annotated[Count, Field(ge=0, le=MAX_REPLICAS)]
+KeptWarm = Annotated[Count, Field(ge=0, le=64)]
 InputType = Literal["doubles", "floats", "integers", "strings", "bytes", "json"]
 NUMERIC_INPUT_TYPES: Mapping[str, int] = {"doubles": 8, "floats": 4, "integers": 4}
 """Numeric input types and the bytes of one number."""
@@ -47,9 +62,9 @@ class Batching(Frozen):
     """
 
     policy: Literal["none", "fixed", "aimd", "quantile", "deadline"] = "deadline"
-    size: Annotated[int, Field(ge=1, le=MAX_BATCH_SIZE)] | None = None
-    max_batch_size: Annotated[int, Field(ge=1, le=MAX_BATCH_SIZE)] = 4096
-    delay_ms: Annotated[float, Field(ge=0, le=MAX_DELAY_MS)] = 0.0
+    size: Annotated[Count, Field(ge=1, le=MAX_BATCH_SIZE)] | None = None
+    max_batch_size: Annotated[Count, Field(ge=1, le=MAX_BATCH_SIZE)] = 4096
+    delay_ms: Annotated[Number, Field(ge=0, le=MAX_DELAY_MS)] = 0.0
 
     @model_validator(mode="before")
     @classmethod
@@ -69,16 +84,16 @@ class Batching(Frozen):
 class Limits(Frozen):
     """What one replica may use. ``threads`` is given to BLAS and OpenMP; ``memory_mb`` bounds its private memory."""
 
-    threads: Annotated[int, Field(ge=1, le=MAX_THREADS)] = 1
-    memory_mb: Annotated[int, Field(ge=16, le=MAX_MEMORY_MB)] | None = None
-    hang_timeout_s: Annotated[float, Field(ge=0.1, le=86_400)] = 60.0
+    threads: Annotated[Count, Field(ge=1, le=MAX_THREADS)] = 1
+    memory_mb: Annotated[Count, Field(ge=16, le=MAX_MEMORY_MB)] | None = None
+    hang_timeout_s: Annotated[Number, Field(ge=0.1, le=86_400)] = 60.0
 
 
 class Caching(Frozen):
     """Whether and how long a version's predictions are kept. Switch it off for a model that draws at random."""
 
-    enabled: bool = True
-    ttl_s: Annotated[float, Field(gt=0, le=MAX_TTL_S)] | None = None
+    enabled: Flag = True
+    ttl_s: Annotated[Number, Field(gt=0, le=MAX_TTL_S)] | None = None
 
 
 class VersionSpec(Frozen):
@@ -88,11 +103,11 @@ class VersionSpec(Frozen):
     flavor: Name = "python"
     input_type: InputType
     method: Literal["predict", "predict_proba"] = "predict"
-    replicas: Annotated[int, Field(ge=0, le=MAX_REPLICAS)] = 1
+    replicas: WantedReplicas = 1
     batching: Batching = Batching()
     caching: Caching = Caching()
     limits: Limits = Limits()
-    promote: bool = True
+    promote: Flag = True
 
 
 class Policy(Frozen):
@@ -116,11 +131,13 @@ class Application(Frozen):
 
     name: Name
     input_type: InputType
-    slo_ms: Annotated[float, Field(gt=0, le=MAX_SLO_MS)]
+    slo_ms: Annotated[Number, Field(gt=0, le=MAX_SLO_MS)]
     default_output: Any = None
     policy: Policy = Policy()
-    models: Annotated[tuple[Name, ...], Field(max_length=MAX_LINKED_MODELS)] = ()
-    min_confidence: Annotated[float, Field(ge=0, le=1)] | None = None
+    models: Annotated[
+        tuple[Name, ...], Field(max_length=MAX_LINKED_MODELS, json_schema_extra={"uniqueItems": True})
+    ] = ()
+    min_confidence: Annotated[Number, Field(ge=0, le=1)] | None = None
     loss: Literal["zero_one", "squared", "absolute"] = "zero_one"
 
     @property
@@ -150,7 +167,7 @@ class Model(Frozen):
 
     name: Name
     target: VersionName | None = None
-    keep_warm: Annotated[int, Field(ge=0, le=64)] = 1
+    keep_warm: KeptWarm = 1
 
 
 class Version(Frozen):

@@ -1,13 +1,13 @@
 """What an artifact says about itself: the ``manifest.json`` at the top of its tar."""
 
-import json
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator
 
 from clipper.domain import Frozen, InputType, Name
-from clipper.errors import InvalidRequest
+from clipper.errors import InvalidJson, InvalidRequest
+from clipper.json_encoding import decode
 from clipper.validation import validated
 
 MANIFEST_NAME = "manifest.json"
@@ -49,7 +49,7 @@ def parse_manifest(text: bytes) -> Manifest:
         InvalidRequest: It is not JSON, or a field is missing or wrong.
     """
     try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise InvalidRequest(f"{MANIFEST_NAME} of the artifact must be JSON: {error}.") from error
+        value = decode(text, f"{MANIFEST_NAME} of the artifact")
+    except InvalidJson as error:
+        raise InvalidRequest(error.message) from None
     return validated(Manifest, value, f"{MANIFEST_NAME} of the artifact")

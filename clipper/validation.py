@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from clipper.domain import NAME_PATTERN
 from clipper.errors import InvalidRequest
 
 _MAX_SHOWN_CHARS = 80
@@ -35,20 +36,27 @@ def faults_as_error(faults: Sequence[Mapping[str, Any]], what: str, known: tuple
     """The same for pydantic's list of faults, where a framework passes on nothing else."""
     sentences = [_sentence(fault, what, known) for fault in faults[:_MAX_FAULTS]]
     more = f" (and {len(faults) - _MAX_FAULTS} more)" if len(faults) > _MAX_FAULTS else ""
-    return InvalidRequest("; ".join(sentences) + more + ".")
+    text = "; ".join(sentences) + more + "."
+    return InvalidRequest(text[0].upper() + text[1:])
 
 
 def _sentence(fault: Mapping[str, Any], what: str, known: tuple[str, ...]) -> str:
     path = ".".join(str(step) for step in fault["loc"])
     field = f"'{path}' of {what}" if path else what
     match fault["type"]:
+        case "missing" if not path:
+            return f"{what} is empty; a JSON object is expected"
         case "missing":
             return f"{field} is missing"
         case "extra_forbidden":
             offer = f"; its fields are {', '.join(known)}" if known and len(fault["loc"]) == 1 else ""
             return f"{field} is not a field that is known{offer}"
+        case "string_pattern_mismatch" if fault["ctx"]["pattern"] == NAME_PATTERN:
+            expected = "must be lower-case letters and digits, with dashes between them"
         case "string_pattern_mismatch":
             expected = f"must match {fault['ctx']['pattern']}"
+        case "model_type" | "model_attributes_type" | "dict_type":
+            expected = "must be a JSON object"
         case "value_error":
             return f"{field}: {fault['ctx']['error']}"
         case _:

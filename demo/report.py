@@ -24,6 +24,7 @@ class Phase(NamedTuple):
 def table(phases: Sequence[Phase], end: Phase, replies: Sequence[Reply], labels: Labels, rate_qps: float) -> Table:
     """One row for each phase and one for all of it."""
     result = Table(title="What happened", title_justify="left", title_style="bold", header_style="bold")
+    result.caption = "P50 and P99 as the client sees them, from the moment at which a query was due"
     result.add_column("phase", no_wrap=True)
     for column in COLUMNS:
         result.add_column(column, justify="right")

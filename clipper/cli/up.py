@@ -83,5 +83,3 @@ def _refuse_what_is_not_there_yet(settings: "Settings") -> None:
         raise BadUsage(f"The manager '{settings.manager}' is not available yet; use --manager process.")
     if settings.store != "sqlite":
         raise BadUsage(f"The store '{settings.store}' is not available yet; use --store sqlite.")
-    if settings.frontends != 1:
-        raise BadUsage("Several frontends need the Redis store, which is not available yet; use --frontends 1.")

@@ -21,7 +21,9 @@ from typing import Any, BinaryIO
 from clipper.errors import InvalidRequest, StoreUnavailable, TooLarge, UnknownArtifact
 from clipper.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, parse_manifest
 
-MAX_MEMBERS = 100_000
+MAX_MEMBERS = 10_000
+MAX_MEMBER_DEPTH = 64
+"""Each directory is a call in the call of another one, for who makes or removes a tree."""
 MAX_UNPACKED_FACTOR = 4
 """Unpacked files may be this many times the size allowed for the tar: sparse members can claim more than they hold."""
 UNREFERENCED_FOR_S = 600.0
@@ -193,13 +195,14 @@ def _unpack(tar: Path, content: Path, max_bytes: int) -> None:
         with tarfile.open(tar, "r:") as archive:
             _unpack_members(archive, content, max_bytes)
     except tarfile.FilterError as error:
-        raise InvalidRequest(f"The artifact has a member that may not be unpacked: {error}.") from error
+        raise InvalidRequest(f"The artifact's member '{error.tarinfo.name}' would reach outside of it.") from error
     except tarfile.TarError as error:
         raise InvalidRequest(f"The artifact must be an uncompressed tar: {error}.") from error
     except OSError as error:
         if error.errno in _DISK_FAULTS:
             raise
-        raise InvalidRequest(f"The artifact has a member that cannot be unpacked: {error}.") from error
+        reason = (error.strerror or str(error)).lower()
+        raise InvalidRequest(f"The artifact has a member that cannot be unpacked: {reason}.") from error
 
 
 def _unpack_members(archive: tarfile.TarFile, content: Path, max_bytes: int) -> None:
@@ -212,6 +215,8 @@ def _unpack_members(archive: tarfile.TarFile, content: Path, max_bytes: int) -> 
             raise TooLarge(f"The artifact unpacks to more than the {max_bytes} bytes that this server takes.")
         if not (member.isreg() or member.isdir()):
             raise InvalidRequest(f"The artifact's member '{member.name}' is neither a file nor a directory.")
+        if member.name.count("/") > MAX_MEMBER_DEPTH:
+            raise InvalidRequest(f"The artifact has a member more than {MAX_MEMBER_DEPTH} directories deep.")
         archive.extract(member, content, set_attrs=False, filter="data")
         if member.isreg():
             _sync_path(content / member.name.lstrip("/"))

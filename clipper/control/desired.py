@@ -42,7 +42,9 @@ def create_application(desired: Desired, application: Application) -> Desired:
         InvalidRequest: There is no such policy, or it does not take these options.
     """
     if application.name in desired.applications:
-        raise AlreadyExists(f"The application '{application.name}' exists. Change it with PATCH, or delete it first.")
+        raise AlreadyExists(
+            f"The application '{application.name}' exists. Change or delete that one, or choose another name."
+        )
     return _with_application(desired, application)
 
 
@@ -105,6 +107,7 @@ def create_version(
     digest: str | None,
     manifest: Mapping[str, Any],
     now: float,
+    replaceable: int | None = None,
 ) -> Desired:
     """Add a version, and the model when it is the first one; ``spec.promote`` makes it the model's target.
 
@@ -116,16 +119,17 @@ def create_version(
         digest: The artifact's; None for the flavor ``noop``, which needs none.
         manifest: The artifact's.
         now: Seconds since the epoch.
+        replaceable: The generation of a version of this name that came to nothing, whose place this one may take.
 
     Raises:
-        AlreadyExists: The model has a version of this name.
+        AlreadyExists: The model has another version of this name.
         InputTypeMismatch: The manifest, another version or a linked application takes another input.
         InvalidRequest: The spec contradicts the manifest, or there is no artifact.
     """
+    refuse_existing_version(desired, model, spec.version, replaceable=replaceable)
     if desired.version(model, spec.version) is not None:
-        raise AlreadyExists(
-            f"The version '{spec.version}' of the model '{model}' exists. "
-            "Deploy under another version, or delete it first."
+        desired = desired.model_copy(
+            update={"versions": {**desired.versions, model: _without(desired.versions[model], spec.version)}}
         )
     spec = _agreed_with_manifest(model, spec, digest, manifest)
     _check_model_input_type(desired, model, spec)
@@ -135,6 +139,19 @@ def create_version(
     target = spec.version if spec.promote else old.target
     desired = _with_model(desired, old.model_copy(update={"target": target}))
     return _with_version(desired, version)
+
+
+def refuse_existing_version(desired: Desired, model: str, version: str, *, replaceable: int | None) -> None:
+    """Make sure that a version of this name can be created.
+
+    Raises:
+        AlreadyExists: There is one, of another generation than ``replaceable``.
+    """
+    old = desired.version(model, version)
+    if old is not None and old.generation != replaceable:
+        raise AlreadyExists(
+            f"The version '{version}' of the model '{model}' exists. Deploy under another version, or delete it first."
+        )
 
 
 def patch_version(desired: Desired, model: str, version: str, patch: Mapping[str, Any]) -> Desired:

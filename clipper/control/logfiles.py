@@ -5,6 +5,7 @@ the file open in append mode and goes on at the new end. What it prints between 
 """
 
 import json
+import logging
 import re
 from collections.abc import Collection
 from pathlib import Path
@@ -16,6 +17,8 @@ LAST_WORDS_LINES = 20
 LAST_WORDS_CHARS = 4096
 LAST_WORDS_READ_BYTES = 64 << 10
 MAX_READ_BYTES = 1 << 20
+
+_log = logging.getLogger(__name__)
 
 _GENERATION = re.compile(r"\.g(\d+)\.r\d+\.log(\.1)?$")
 _REPLICA_ID = re.compile(r"[a-z0-9][-a-z0-9.]{0,199}")
@@ -52,9 +55,7 @@ class LogFiles:
         """Cut every log that has grown over its bound."""
         for path in self._directory.glob("*.log"):
             if path.stat().st_size > MAX_LOG_BYTES:
-                path.with_name(f"{path.name}.1").write_text(_read_end(path, KEPT_LOG_BYTES, 0), encoding="utf-8")
-                with path.open("r+b") as file:
-                    file.truncate(0)
+                _cut(path)
 
     def collect(self, generations: Collection[int]) -> None:
         """Remove the logs of versions that are not there any more."""
@@ -68,6 +69,21 @@ class LogFiles:
 
     def _older(self, replica_id: str) -> Path:
         return self._directory / f"{replica_id}.log.1"
+
+
+def _cut(path: Path) -> None:
+    """Keep the end of the log beside it, and start it again: even where the disk is so full that nothing can be kept.
+
+    Raises:
+        OSError: The log could not be cut.
+    """
+    older = path.with_name(f"{path.name}.1")
+    try:
+        older.write_text(_read_end(path, KEPT_LOG_BYTES, 0), encoding="utf-8")
+    except OSError as error:
+        _log.warning("The end of %s is lost, it cannot be kept: %s.", path, error.strerror)
+    with path.open("r+b") as file:
+        file.truncate(0)
 
 
 def _words(line: str) -> str | None:

@@ -1,6 +1,6 @@
 """Finding things in the desired state, with the error that names what is not there."""
 
-from clipper.domain import Application, Desired, Model, Version
+from clipper.domain import Application, Desired, Model, Observed, Version
 from clipper.errors import UnknownApplication, UnknownModel, UnknownVersion
 
 
@@ -28,6 +28,13 @@ def find_version(desired: Desired, model: str, version: str) -> Version:
         known = ", ".join(desired.versions.get(model, {})) or "none"
         raise UnknownVersion(f"The model '{model}' has no version '{version}' (versions: {known}).")
     return found
+
+
+def stillborn_generation(observed: Observed, model: str, version: str) -> int | None:
+    """The generation of a version that failed before it ever had the traffic: nothing can depend on it yet."""
+    status = observed.statuses.get(model, {}).get(version)
+    had_the_traffic = version in {observed.current.get(model), *observed.previous.get(model, ())}
+    return status.generation if status is not None and status.state == "failed" and not had_the_traffic else None
 
 
 def applications_of(desired: Desired, model: str) -> list[str]:

@@ -50,6 +50,7 @@ _log = logging.getLogger(__name__)
 @dataclass
 class _Process:
     running: Running
+    identity: psutil.Process
     pidfd: int
     child: subprocess.Popen[bytes] | None
     log_start: int
@@ -73,8 +74,8 @@ class ProcessManager:
         self.on_exit = lambda _end: None
         self._installation_id = installation_id
         self._orphan_timeout_s = orphan_timeout_s
-        self._logs = LogFiles(data_dir.absolute() / "logs")
-        self._sockets = socket_directory(data_dir.absolute(), installation_id)
+        self._logs = LogFiles(data_dir.resolve() / "logs")
+        self._sockets = socket_directory(data_dir.resolve())
         self._processes: dict[str, _Process] = {}
         self._loop = asyncio.get_running_loop()
 
@@ -84,15 +85,17 @@ class ProcessManager:
 
     async def adopt(self) -> list[Running]:
         """See `ReplicaManager.adopt`; of two processes with one replica id the elder one is killed."""
-        for running in await asyncio.to_thread(find_running, self._installation_id):
+        for identity, running in await asyncio.to_thread(_find, self._installation_id):
+            if _socket_path(running).parent != self._sockets:
+                continue  # of a server on a copy of this data directory
             twin = self._processes.pop(running.replica_id, None)
             if twin is not None:
                 self._loop.remove_reader(twin.pidfd)
                 _send(twin, signal.SIGKILL)
                 os.close(twin.pidfd)
-            pidfd = _open_pidfd(running)
+            pidfd = _open_pidfd(identity)
             if pidfd is not None:
-                self._watch(_Process(running, pidfd, None, 0))
+                self._watch(_Process(running, identity, pidfd, None, 0))
         return [process.running for process in self._processes.values() if process.child is None]
 
     async def stop(self, replica_id: str, grace_s: float) -> None:
@@ -145,7 +148,7 @@ class ProcessManager:
         return process.running
 
     def _spawn(self, spec: ReplicaSpec) -> _Process:
-        path = self._sockets / f"{_short(spec.replica_id)}.sock"
+        path = self._sockets / f"{_digest(spec.replica_id)}.sock"
         path.unlink(missing_ok=True)
         address = f"unix:{path}"
         log, log_start = self._logs.open(spec.replica_id)
@@ -159,15 +162,27 @@ class ProcessManager:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        pidfd = os.pidfd_open(child.pid)
+        try:
+            pidfd = os.pidfd_open(child.pid)
+        except OSError:
+            # No file descriptor is left: nobody would notice its end.
+            child.kill()
+            child.wait()
+            raise
         with contextlib.suppress(ProcessLookupError):
             os.setpriority(os.PRIO_PROCESS, child.pid, min(19, os.nice(0) + NICENESS))
         version = spec.version
-        created_at = _created_at(child.pid) or 0.0
+        identity = psutil.Process(child.pid)
         running = Running(
-            spec.replica_id, version.model, version.spec.version, version.generation, address, child.pid, created_at
+            spec.replica_id,
+            version.model,
+            version.spec.version,
+            version.generation,
+            address,
+            child.pid,
+            identity.create_time(),
         )
-        return _Process(running, pidfd, child, log_start)
+        return _Process(running, identity, pidfd, child, log_start)
 
     def _watch(self, process: _Process) -> None:
         self._processes[process.running.replica_id] = process
@@ -180,7 +195,7 @@ class ProcessManager:
         self._processes.pop(replica_id, None)
         last_words = self._logs.last_words(replica_id, process.log_start)
         # Before its own process is reaped: until then no other one can have its pid, which names the group.
-        _end_group(process.running)
+        _end_group(process.identity)
         code = process.child.wait() if process.child is not None else None
         reason = process.killed_because or exit_sentence(code, last_words)
         process.ended.set()
@@ -242,7 +257,7 @@ def exit_sentence(code: int | None, last_words: str | None) -> str:
     return f"killed by signal {-code} ({name}){hint}"
 
 
-def socket_directory(data_dir: Path, installation_id: str) -> Path:
+def socket_directory(data_dir: Path) -> Path:
     """Where the replicas' sockets are: below the data directory, or in a private temporary one if that is too deep.
 
     Raises:
@@ -250,7 +265,8 @@ def socket_directory(data_dir: Path, installation_id: str) -> Path:
     """
     below = data_dir / "run"
     longest = len(os.fsencode(below)) + len("/.sock") + _SOCKET_NAME_CHARS
-    directory = below if longest < MAX_SOCKET_PATH_BYTES else Path(tempfile.gettempdir(), f"clipper-{installation_id}")
+    elsewhere = Path(tempfile.gettempdir(), f"clipper-{_digest(str(data_dir))}")
+    directory = below if longest < MAX_SOCKET_PATH_BYTES else elsewhere
     directory.mkdir(mode=0o700, exist_ok=True)
     if directory.lstat().st_uid != os.getuid() or directory.is_symlink():
         raise PermissionError(f"{directory} belongs to another user: remove it, or choose a shorter --data-dir.")
@@ -260,6 +276,10 @@ def socket_directory(data_dir: Path, installation_id: str) -> Path:
 
 def find_running(installation_id: str) -> list[Running]:
     """This user's replicas of the installation, the eldest first, read from the processes' arguments."""
+    return [running for _, running in _find(installation_id)]
+
+
+def _find(installation_id: str) -> list[tuple[psutil.Process, Running]]:
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, KeyError, ValueError):
@@ -268,8 +288,8 @@ def find_running(installation_id: str) -> list[Running]:
                 continue
             if process.uids().real != os.getuid() or process.status() == psutil.STATUS_ZOMBIE:
                 continue
-            found.append(_running(process, arguments[arguments.index(RUNTIME_MODULE) + 1 :]))
-    return sorted(found, key=lambda running: running.pid_created_at)
+            found.append((process, _running(process, arguments[arguments.index(RUNTIME_MODULE) + 1 :])))
+    return sorted(found, key=lambda pair: pair[1].pid_created_at)
 
 
 def _running(process: psutil.Process, arguments: list[str]) -> Running:
@@ -285,30 +305,26 @@ def _running(process: psutil.Process, arguments: list[str]) -> Running:
     )
 
 
-def _open_pidfd(running: Running) -> int | None:
+def _open_pidfd(identity: psutil.Process) -> int | None:
     """A handle of exactly this process; None when it has ended, even if its pid is in use again."""
     try:
-        pidfd = os.pidfd_open(running.pid)
+        pidfd = os.pidfd_open(identity.pid)
     except ProcessLookupError:
         return None
-    if _created_at(running.pid) != running.pid_created_at:
+    if not identity.is_running():
         os.close(pidfd)
         return None
     return pidfd
 
 
-def _created_at(pid: int) -> float | None:
-    try:
-        return psutil.Process(pid).create_time()
-    except psutil.Error:
-        return None
+def _end_group(identity: psutil.Process) -> None:
+    """End what the replica started itself (worker pools, data loaders) and left behind.
 
-
-def _end_group(running: Running) -> None:
-    """End what the replica started itself (worker pools, data loaders) and left behind."""
-    if _created_at(running.pid) in {None, running.pid_created_at}:
+    A process is told from a later one with its pid by when it started after boot: the time of day may be set meanwhile.
+    """
+    if identity.is_running() or not psutil.pid_exists(identity.pid):
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(running.pid, signal.SIGKILL)
+            os.killpg(identity.pid, signal.SIGKILL)
 
 
 def _send(process: _Process, number: signal.Signals) -> None:
@@ -316,5 +332,9 @@ def _send(process: _Process, number: signal.Signals) -> None:
         signal.pidfd_send_signal(process.pidfd, number)
 
 
-def _short(replica_id: str) -> str:
-    return hashlib.blake2b(replica_id.encode(), digest_size=_SOCKET_NAME_CHARS // 2).hexdigest()
+def _digest(name: str) -> str:
+    return hashlib.blake2b(os.fsencode(name), digest_size=_SOCKET_NAME_CHARS // 2).hexdigest()
+
+
+def _socket_path(running: Running) -> Path:
+    return Path(running.address.removeprefix("unix:"))

@@ -18,8 +18,9 @@ from clipper.domain import Replica, Version
 Phase = Literal["waiting", "starting", "warming", "ready", "failed", "draining", "stopping"]
 LEAVING: frozenset[Phase] = frozenset({"draining", "stopping"})
 
-HEALTHY_AFTER_S = 30.0
-"""Ready for so long, a replica that ends counts as its first failure again."""
+SHORTEST_HEALTHY_S = 1.0
+LONGEST_HEALTHY_S = 30.0
+"""Ready for as long as the pause that its next failure would bring, within these bounds, a replica counts as sound."""
 CRASH_LOOP_FAILURES = 3
 """So many failures in a row, and its version counts as failed (unless another replica is ready)."""
 RESTART_BACKOFF = Backoff(base_s=0.1, max_s=60.0)
@@ -144,5 +145,13 @@ def exited(slot: Slot, end: Exit, now_s: float, draw: float) -> Slot | None:
 
 
 def _failures(slot: Slot, now_s: float) -> int:
-    """Failures in a row so far: none for a replica that was ready for long."""
-    return 0 if slot.phase == "ready" and now_s - slot.since_s >= HEALTHY_AFTER_S else slot.failures
+    """Failures in a row so far: none for a replica that was ready for longer than it would have to pause.
+
+    So a replica that serves and is killed every few seconds is soon back each time, and one that dies at once pauses
+    longer and longer.
+    """
+    if slot.phase != "ready":
+        return slot.failures
+    pause_s = RESTART_BACKOFF.delay_s(slot.failures + 1, 1.0)
+    healthy_after_s = min(max(pause_s, SHORTEST_HEALTHY_S), LONGEST_HEALTHY_S)
+    return 0 if now_s - slot.since_s >= healthy_after_s else slot.failures

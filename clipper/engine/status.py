@@ -91,9 +91,8 @@ class EngineStatus:
             "ready": waiting.ready,
             "reason": waiting.reason,
             "applications": {
-                name: recent.describe(counted.applications[name], now_s)
-                for name, recent in self._recent.items()
-                if name in counted.applications
+                name: (self._recent.get(name) or RecentQueries()).describe(metrics, now_s)
+                for name, metrics in counted.applications.items()
             },
             "versions": {
                 f"{model}:{version}": {

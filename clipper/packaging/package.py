@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hashlib import file_digest
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from clipper.domain import NUMERIC_INPUT_TYPES, InputType
 from clipper.errors import InvalidModel
@@ -61,7 +61,12 @@ def package(
     content = _content(model, directory, flavor, method or "predict")
     taken = input_type or content.input_type
     if taken is None:
-        raise InvalidModel("What the model takes is not known; name its input type (input_type=..., --input-type).")
+        raise InvalidModel(
+            "What the model takes is not known; name its input type (input_type=..., --input-type): "
+            f"{', '.join(get_args(InputType))}."
+        )
+    if taken not in get_args(InputType):
+        raise InvalidModel(f"There is no input type '{taken}'; there is {', '.join(get_args(InputType))}.")
     if content.flavor == "noop":
         return Package("noop", taken, "predict", None)
     if content.manifest is not None:

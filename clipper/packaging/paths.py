@@ -95,7 +95,7 @@ def _pickle(path: Path, flavor: str | None) -> Content:
     try:
         contents = pickles.scan_file(path)
     except (ValueError, OSError) as error:
-        raise InvalidModel(f"'{path}' is not a pickle: {error}.") from error
+        raise InvalidModel(f"'{path}' cannot be read as a pickle; it is empty, damaged or something else.") from error
     recognised = flavor or _flavor_of(contents)
     if recognised is None:
         seen = ", ".join(sorted(contents.roots)) or "nothing but plain values"

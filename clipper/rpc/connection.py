@@ -12,7 +12,7 @@ from clipper_container.sockets import tune
 from clipper_container.wire import Kind, ProtocolError
 
 HANDSHAKE_TIMEOUT_S = 10.0
-"""A replica in the middle of a batch answers a new connection after it; until then there is no hurry."""
+"""Inside a C call that holds its interpreter's lock a replica answers nobody; it is not dead for that."""
 
 
 class ConnectionOwner(Protocol):

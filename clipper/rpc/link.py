@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import ssl
 from collections.abc import Callable, Sequence
 
 from clipper.rpc.backoff import redial_delay_s
@@ -28,16 +29,19 @@ def dial(
     loop: asyncio.AbstractEventLoop,
     clock: Callable[[], float],
     secret: bytes | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> "ReplicaLink":
     """A link to the replica at ``address``; returns at once, connects and redials in the background.
 
     ``clock`` has the seconds of CLOCK_MONOTONIC (``time.monotonic``, ``loop.time``): over a unix socket deadlines go to
     the replica as they are. Over TCP the offset to the replica's clock is measured before ``on_ready`` and kept fresh.
 
+    ``tls`` encrypts TCP; it decides which certificates are trusted and whether the host has to be in them.
+
     Raises:
         ValueError: ``address`` is neither ``unix:/path`` nor ``tcp:host:port``.
     """
-    return ReplicaLink(address, replica_id, events, loop=loop, clock=clock, secret=secret)
+    return ReplicaLink(address, replica_id, events, loop=loop, clock=clock, secret=secret, tls=tls)
 
 
 class ReplicaLink:
@@ -52,6 +56,7 @@ class ReplicaLink:
         loop: asyncio.AbstractEventLoop,
         clock: Callable[[], float],
         secret: bytes | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.address = address
         self.replica_id = replica_id
@@ -63,6 +68,7 @@ class ReplicaLink:
         self._loop = loop
         self._clock = clock
         self._secret = secret
+        self._tls = tls
         self._outstanding: dict[int, int] = {}
         self._attempt = 0
         self._closed = False
@@ -134,7 +140,7 @@ class ReplicaLink:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await self._open_transport(connection)
-        except OSError as error:  # TimeoutError is one
+        except (OSError, ValueError) as error:  # TimeoutError is one; ValueError: the host's name cannot be one
             connection.abort()
             self._connection = None
             self.problem = f"cannot connect to {self.address}: {str(error) or type(error).__name__}"
@@ -147,7 +153,8 @@ class ReplicaLink:
         if isinstance(self._endpoint, UnixAddress):
             await self._loop.create_unix_connection(lambda: connection, self._endpoint.path)
         else:
-            await self._loop.create_connection(lambda: connection, self._endpoint.host, self._endpoint.port)
+            host, port = self._endpoint
+            await self._loop.create_connection(lambda: connection, host, port, ssl=self._tls)
 
     def _redial_later(self) -> None:
         if not self._closed:

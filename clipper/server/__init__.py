@@ -1,12 +1,12 @@
 """``clipper up``: everything of one host put together."""
 
-import logging
 import sys
 
 import uvloop
 
 from clipper.errors import ClipperError
 from clipper.server.checks import check
+from clipper.server.logs import log_to_stderr
 from clipper.server.node import Node
 from clipper.server.stopping import StopSignal
 from clipper.settings import Settings
@@ -21,11 +21,7 @@ def run(settings: Settings, *, until_eof: bool = False) -> int:
 
     One line of JSON with the addresses goes to standard output when the server is ready; logs go to standard error.
     """
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=settings.log_level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-    )
+    log_to_stderr(settings.log_level)
     problem = check(settings)
     if problem is not None:
         sys.stderr.write(f"{problem}\n")
@@ -33,7 +29,8 @@ def run(settings: Settings, *, until_eof: bool = False) -> int:
     try:
         uvloop.run(_serve(settings, until_eof=until_eof))
     except (ClipperError, OSError) as failure:
-        sys.stderr.write(f"The server cannot start: {failure}\n")
+        reason = failure.strerror if isinstance(failure, OSError) and not failure.filename else failure
+        sys.stderr.write(f"The server cannot start: {reason}\n")
         return EXIT_REFUSED
     return EXIT_OK
 

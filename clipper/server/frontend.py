@@ -1,10 +1,13 @@
 """One frontend: the engine, what keeps it up to date, and the query port."""
 
 import asyncio
+import gc
 import socket
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
+from typing import Protocol
 
 from clipper.abstraction.cache import PredictionCache
 from clipper.abstraction.served import ServedVersion
@@ -12,13 +15,14 @@ from clipper.abstraction.timers import LoopTimers
 from clipper.domain import Version
 from clipper.engine import Engine
 from clipper.engine.fleet import DEFAULT_SLO_S, Fleet
-from clipper.engine.status import EngineStatus
+from clipper.engine.status import EngineStatus, FrontendView
 from clipper.metrics import VersionMetrics
 from clipper.rpc.link import dial
+from clipper.server.merging import LIVE, merged
 from clipper.server.sync import SnapshotSync
 from clipper.settings import Settings
 from clipper.state.store import Store
-from clipper_frontends.rest.app import create_query_app
+from clipper_frontends.rest.app import Scrape, create_query_app
 from clipper_frontends.rest.exposition import Exposition, Measured
 from clipper_frontends.rest.lane import Lane
 from clipper_frontends.rest.limits import Limits
@@ -26,6 +30,8 @@ from clipper_frontends.rest.server import HttpServer
 from clipper_frontends.rest.submission import HttpCounters
 
 TICK_S = 1.0
+LAST_ANSWERS_S = 0.5
+"""The end of the grace in which queries that are not answered in time are told why."""
 
 
 def make_engine(settings: Settings, loop: asyncio.AbstractEventLoop) -> Engine:
@@ -49,19 +55,62 @@ def make_engine(settings: Settings, loop: asyncio.AbstractEventLoop) -> Engine:
     return Engine(Fleet(cache, serve), clock=timers.now)
 
 
-class Frontend:
-    """Serves queries as the store says. Give it a bound socket; it owns it from then on."""
+class Others(Protocol):
+    """The further frontends of this server, as the first one sees them."""
 
-    def __init__(self, settings: Settings, store: Store, listener: socket.socket) -> None:
+    def measured(self) -> Sequence[Measured]:
+        """What each of them measures now."""
+
+    def views(self) -> Sequence[FrontendView]:
+        """Where each of them is."""
+
+    @property
+    def past(self) -> Measured:
+        """What those that ended have counted."""
+
+
+class Alone:
+    """No further frontends."""
+
+    past = Measured()
+
+    def measured(self) -> Sequence[Measured]:
+        """Nothing."""
+        return ()
+
+    def views(self) -> Sequence[FrontendView]:
+        """Nowhere."""
+        return ()
+
+
+class Frontend:
+    """Serves queries as the store says. Give it a bound socket; it owns it from then on.
+
+    Its metrics and its status include the ``others``. With ``scrape``, the metrics are another process's business.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        listener: socket.socket,
+        *,
+        others: Others | None = None,
+        scrape: Scrape | None = None,
+    ) -> None:
         loop = asyncio.get_running_loop()
-        self.engine = make_engine(settings, loop)
         timers = LoopTimers(loop)
+        self._others = others or Alone()
+        self.engine = make_engine(settings, loop)
         self.sync = SnapshotSync(store, self.engine, interval_s=settings.reconcile_interval_s, clock=timers.now)
-        self.status = EngineStatus(self.engine, timers.now)
-        lane = Lane(self.engine, HttpCounters(), timers.now)
-        self.exposition = Exposition(self._measure, lane.counters)
+        self.status = EngineStatus(self.engine, timers.now, self._count, self._others.views)
+        self._lane = Lane(self.engine, HttpCounters(), timers.now)
+        self.exposition = Exposition(self._measure_all)
         self.server = HttpServer(
-            create_query_app(lane, self.exposition), listener, limits=Limits.of(settings), lane=lane
+            create_query_app(self._lane, scrape or self.exposition.scrape),
+            listener,
+            limits=Limits.of(settings),
+            lane=self._lane,
         )
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -71,35 +120,46 @@ class Frontend:
         Raises:
             StoreUnavailable: There is no configuration to serve by.
         """
-        await self.sync.catch_up()
-        loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self.sync.run(), name="sync"), loop.create_task(self._tick(), name="status")]
+        await self.follow()
         await self.server.start()
 
+    async def follow(self) -> None:
+        """Read the configuration, and follow it from then on."""
+        await self.sync.catch_up()
+        # What is loaded by now stays; full collections need not walk it, which stalled the loop for 30 ms and more.
+        gc.collect()
+        gc.freeze()
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self.sync.run(), name="sync"), loop.create_task(self._tick(), name="status")]
+
     async def stop(self, grace_s: float) -> None:
-        """Take nothing new, answer what was accepted, then let go of everything."""
-        await self.server.stop(grace_s)
+        """Take nothing new, answer what was accepted, then let go of everything.
+
+        What has no answer when nearly all of the grace is over is told that the server shuts down.
+        """
+        last_answers_s = min(LAST_ANSWERS_S, grace_s / 4)
+        try:
+            async with asyncio.timeout(grace_s - last_answers_s):
+                await self.server.stop(grace_s)
+        except TimeoutError:
+            self.engine.close()
+            await self.server.stop(last_answers_s)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.engine.close()
 
-    async def _tick(self) -> None:
-        while True:
-            self.status.tick()
-            await asyncio.sleep(TICK_S)
-
-    def _measure(self) -> Measured:
+    def measure(self) -> Measured:
+        """What this frontend measures, the others left out."""
         engine = self.engine
         ready, _ = engine.ready()
         staleness_s = self.sync.staleness_s()
-        further = {f"live_{what}": float(count) for what, count in engine.leaks().items()}
+        further = {f"{LIVE}{what}": float(count) for what, count in engine.leaks().items()}
         if staleness_s is not None:
             further["configuration_age_seconds"] = staleness_s
         views = {key: served.describe() for key, served in engine.fleet.versions.items()}
-        return Measured(
-            applications={name: app.metrics for name, app in engine.applications.items()},
-            versions=engine.fleet.metrics,
+        return replace(
+            self._own_count(),
             replicas=_replica_states(views),
             queued={key: view["queued"] for key, view in views.items()},
             in_flight={key: view["in_flight"] for key, view in views.items()},
@@ -109,6 +169,25 @@ class Frontend:
             revision=engine.revision or 0,
             further=further,
         )
+
+    def _measure_all(self) -> Measured:
+        return merged(self.measure(), self._others.measured(), self._others.past)
+
+    def _count(self) -> Measured:
+        return merged(self._own_count(), self._others.measured(), self._others.past)
+
+    def _own_count(self) -> Measured:
+        """The counters alone: they cost nothing to read."""
+        return Measured(
+            applications={name: app.metrics for name, app in self.engine.applications.items()},
+            versions=self.engine.fleet.metrics,
+            refused=self._lane.counters.refused,
+        )
+
+    async def _tick(self) -> None:
+        while True:
+            self.status.tick()
+            await asyncio.sleep(TICK_S)
 
 
 def _replica_states(

@@ -5,13 +5,15 @@ import json
 import logging
 import sys
 from contextlib import AsyncExitStack
+from functools import partial
 
 from clipper.control.artifacts import ArtifactStore
-from clipper.control.controller import Controller
+from clipper.control.controller import STOP_GRACE_S, Controller
 from clipper.control.processes import ProcessManager
 from clipper.errors import UnknownReplica
 from clipper.server.frontend import TICK_S, Frontend
 from clipper.server.stopping import StopSignal
+from clipper.server.workers import Workers
 from clipper.settings import Settings
 from clipper.state.lock import DataDirLock
 from clipper.state.sqlite import SqliteStore
@@ -24,6 +26,8 @@ log = logging.getLogger(__name__)
 READY_WAIT_S = 60.0
 """The ready line waits so long for the models of an earlier run; after that it comes while they still load or fail."""
 READY_POLL_S = 0.02
+MOST_FOR_REPLICAS_S = 2.0
+"""The end of the grace that is kept for ending the replicas."""
 
 
 class Node:
@@ -42,7 +46,9 @@ class Node:
         settings = self._settings
         async with AsyncExitStack() as stack:
             stack.enter_context(DataDirLock(settings.data_dir))
-            query_socket = stack.enter_context(listen(settings.host, settings.query_port))
+            query_socket = stack.enter_context(
+                listen(settings.host, settings.query_port, shared=settings.frontends > 1)
+            )
             admin_socket = stack.enter_context(listen(settings.admin_host, settings.admin_port))
             store = await SqliteStore.open(settings.data_dir)
             stack.push_async_callback(store.close)
@@ -51,36 +57,58 @@ class Node:
                 store.installation_id, settings.data_dir, orphan_timeout_s=settings.orphan_timeout_s
             )
             controller = Controller(store, artifacts, manager, settings)
-            frontend = Frontend(settings, store, query_socket)
+            workers = Workers(settings, *query_socket.getsockname()[:2])
+            frontend = Frontend(settings, store, query_socket, others=workers)
             addresses: dict[str, str | None] = {"query": frontend.server.url, "admin": None, "grpc": None}
             context = AdminContext(
-                settings, store, artifacts, controller, frontend.status, lambda: addresses, frontend.sync.reached
+                settings,
+                store,
+                artifacts,
+                controller,
+                frontend.status,
+                lambda: addresses,
+                partial(_reached, frontend, workers),
             )
             admin = HttpServer(create_admin_app(context), admin_socket, limits=Limits.of_uploads(settings))
             addresses["admin"] = admin.url
             await controller.start()
             try:
+                workers.start(frontend.exposition.text, partial(_report_stall, controller))
+                stack.callback(store.subscribe(workers.changed))
                 await frontend.start()
                 await admin.start()
-                watchdog = asyncio.create_task(_report_stalls(frontend, controller), name="watchdog")
+                watchdog = asyncio.create_task(_watch_for_stalls(frontend, controller), name="watchdog")
                 stack.callback(watchdog.cancel)
-                await _serve_until(stop, frontend, addresses)
+                await _serve_until(stop, frontend, workers, addresses)
             finally:
-                await self._shut_down(frontend, admin, controller)
+                await self._shut_down(frontend, workers, admin, controller)
 
-    async def _shut_down(self, frontend: Frontend, admin: HttpServer, controller: Controller) -> None:
+    async def _shut_down(self, frontend: Frontend, workers: Workers, admin: HttpServer, controller: Controller) -> None:
         settings = self._settings
         frontend.engine.draining = True
+        workers.drain()
         await asyncio.sleep(settings.drain_delay_s)
-        await asyncio.gather(frontend.stop(settings.shutdown_grace_s), admin.stop(settings.shutdown_grace_s))
-        await controller.stop(stop_replicas=True)
+        # By then nobody waits for the replicas any more: they only have to notice.
+        replicas_s = min(MOST_FOR_REPLICAS_S, settings.shutdown_grace_s / 4)
+        over_at_s = asyncio.get_running_loop().time() + settings.shutdown_grace_s
+        grace_s = settings.shutdown_grace_s - replicas_s
+        await asyncio.gather(*(part.stop(grace_s) for part in (frontend, workers, admin)))
+        left_s = over_at_s - asyncio.get_running_loop().time()
+        await controller.stop(stop_replicas=True, grace_s=max(replicas_s, min(left_s, STOP_GRACE_S)))
         log.info("Stopped.")
 
 
-async def _serve_until(stop: StopSignal, frontend: Frontend, addresses: dict[str, str | None]) -> None:
+async def _reached(frontend: Frontend, workers: Workers, revision: int) -> None:
+    """Whichever frontend is asked next serves this revision."""
+    await asyncio.gather(frontend.sync.reached(revision), workers.reached(revision))
+
+
+async def _serve_until(
+    stop: StopSignal, frontend: Frontend, workers: Workers, addresses: dict[str, str | None]
+) -> None:
     asked = asyncio.create_task(stop.wait())
     try:
-        ready = asyncio.create_task(_until_ready(frontend))
+        ready = asyncio.create_task(_until_ready(frontend, workers))
         await asyncio.wait([asked, ready], timeout=READY_WAIT_S, return_when=asyncio.FIRST_COMPLETED)
         ready.cancel()
         if not asked.done():
@@ -92,17 +120,21 @@ async def _serve_until(stop: StopSignal, frontend: Frontend, addresses: dict[str
         asked.cancel()
 
 
-async def _until_ready(frontend: Frontend) -> None:
-    while not frontend.engine.ready()[0]:  # noqa: ASYNC110  # asked of links and store alike; only at the start
+async def _until_ready(frontend: Frontend, workers: Workers) -> None:
+    while not (frontend.engine.ready()[0] and workers.ready()):  # noqa: ASYNC110  # asked of links and store alike; only at the start
         await asyncio.sleep(READY_POLL_S)
 
 
-async def _report_stalls(frontend: Frontend, controller: Controller) -> None:
-    """Tell the controller how long batches have been away, so that a replica that hangs is replaced."""
+async def _watch_for_stalls(frontend: Frontend, controller: Controller) -> None:
     while True:
         await asyncio.sleep(TICK_S)
         for replica_id, seconds in frontend.engine.fleet.unanswered_s().items():
-            try:
-                controller.report_stalled(replica_id, seconds)
-            except UnknownReplica:
-                log.debug("Replica %s has unanswered batches and is already gone.", replica_id)
+            _report_stall(controller, replica_id, seconds)
+
+
+def _report_stall(controller: Controller, replica_id: str, seconds: float) -> None:
+    """Tell the controller how long batches have been away, so that a replica that hangs is replaced."""
+    try:
+        controller.report_stalled(replica_id, seconds)
+    except UnknownReplica:
+        log.debug("Replica %s has unanswered batches and is already gone.", replica_id)

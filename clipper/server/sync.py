@@ -38,6 +38,10 @@ class SnapshotSync:
             async with asyncio.timeout(self._interval_s), self._applied:
                 await self._applied.wait_for(lambda: (self._engine.revision or 0) >= revision)
 
+    def look(self) -> None:
+        """The store may have changed: compare revisions now."""
+        self._changed.set()
+
     async def run(self) -> None:
         """Follow the store until cancelled."""
         unsubscribe = self._store.subscribe(self._changed.set)

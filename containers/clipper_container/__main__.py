@@ -3,6 +3,7 @@
 import faulthandler
 import os
 import sys
+import threading
 
 from clipper_container.memory import keep_freed_memory
 from clipper_container.options import Options, parse_options
@@ -17,6 +18,10 @@ _THREAD_VARIABLES = (
 )
 
 
+END_TIMEOUT_S = 2.0
+"""How long a model's own threads and exit handlers may keep the process once the replica has ended."""
+
+
 def main() -> int:
     """Serves until the replica is stopped or orphaned; the exit code is one of `clipper_container.runtime`'s."""
     options = parse_options(sys.argv[1:])
@@ -24,7 +29,16 @@ def main() -> int:
     # Imported only now: BLAS and OpenMP read their thread counts when numpy is imported.
     from clipper_container.runtime import Replica  # noqa: PLC0415
 
-    return Replica(options).run()
+    code = Replica(options).run()
+    _end_within(END_TIMEOUT_S, code)
+    return code
+
+
+def _end_within(timeout_s: float, code: int) -> None:
+    """Ends the process where the interpreter would wait for ever for a thread of the model's."""
+    timer = threading.Timer(timeout_s, os._exit, (code,))
+    timer.daemon = True
+    timer.start()
 
 
 def _prepare(options: Options) -> None:

@@ -23,7 +23,7 @@ class Execution(NamedTuple):
 
 class _Raised(Exception):  # carries the model's exception to the place that splits the batch
     def __init__(self, cause: BaseException) -> None:
-        super().__init__(str(type(cause)))
+        super().__init__()
         self.cause = cause
 
 

@@ -15,7 +15,7 @@ class Log:
     """Writes events with the fields that every line of this replica has."""
 
     def __init__(self, fd: int, level: Level = "info", **fields: Any) -> None:
-        self._fd = fd
+        self._fd = os.dup(fd)  # a model may close its standard error, and something else may then have that number
         self._level = level
         self._fields = fields
 

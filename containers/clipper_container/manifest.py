@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from clipper_container.wire import INPUT_TYPE_CODES
+
 MANIFEST_FILE = "manifest.json"
 FORMAT = 1
 
@@ -40,6 +42,9 @@ def read_manifest(directory: Path) -> Manifest:
         raise ValueError(f"The artifact's {MANIFEST_FILE} is not a manifest: {error}.") from error
     if manifest.format != FORMAT:
         raise ValueError(f"The artifact has format {manifest.format}, this runtime reads format {FORMAT}: upgrade it.")
+    if manifest.input_type not in INPUT_TYPE_CODES:
+        known = ", ".join(sorted(INPUT_TYPE_CODES))
+        raise ValueError(f"The artifact has the input type {manifest.input_type!r}; this runtime takes {known}.")
     return manifest
 
 
@@ -59,5 +64,5 @@ def version_differences(manifest: Manifest) -> list[str]:
 def _installed(name: str) -> str | None:
     try:
         return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
+    except (importlib.metadata.PackageNotFoundError, ValueError):  # ValueError: not the name of any package
         return None

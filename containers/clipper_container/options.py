@@ -1,11 +1,14 @@
 """The runtime's command line."""
 
 import argparse
+import math
+import ssl
 from pathlib import Path
 from typing import NamedTuple
 
 from clipper_container.address import LOOPBACK_HOSTS, TcpAddress, UnixAddress, parse_address
 from clipper_container.handshake import MIN_SECRET_BYTES
+from clipper_container.tls import server_context
 from clipper_container.wire import INPUT_TYPE_CODES
 
 
@@ -26,6 +29,7 @@ class Options(NamedTuple):
     memory_mb: int | None
     orphan_timeout_s: float
     secret: bytes | None
+    tls: ssl.SSLContext | None
     log_level: str
 
 
@@ -35,8 +39,15 @@ def parse_options(arguments: list[str]) -> Options:
     given = parser.parse_args(arguments)
     listen: UnixAddress | TcpAddress = given.listen
     secret: bytes | None = given.secret_file
-    if isinstance(listen, TcpAddress) and listen.host not in LOOPBACK_HOSTS and secret is None:
-        parser.error(f"--listen {listen} is reachable from other hosts: give both ends a secret with --secret-file")
+    if isinstance(listen, TcpAddress) and listen.host not in LOOPBACK_HOSTS and secret is None and not given.tls_ca:
+        parser.error(
+            f"--listen {listen} is reachable from other hosts: "
+            "give both ends a secret with --secret-file, or certificates with --tls-cert, --tls-key and --tls-ca"
+        )
+    try:
+        tls = _tls(listen, given.tls_cert, given.tls_key, given.tls_ca)
+    except ValueError as error:
+        parser.error(str(error))
     return Options(
         artifact=given.artifact,
         model=given.model,
@@ -52,6 +63,7 @@ def parse_options(arguments: list[str]) -> Options:
         memory_mb=given.memory_mb,
         orphan_timeout_s=given.orphan_timeout_s,
         secret=secret,
+        tls=tls,
         log_level=given.log_level,
     )
 
@@ -73,10 +85,25 @@ def _parser() -> argparse.ArgumentParser:
     add("--method", choices=["predict", "predict_proba"], help="default: the manifest's")
     add("--threads", type=_positive, default=1, help="threads of BLAS and OpenMP")
     add("--memory-mb", type=_positive, help="bound of the process's private memory")
-    add("--orphan-timeout-s", type=float, default=60.0, help="ends after so long without a peer; 0: never")
+    add("--orphan-timeout-s", type=_seconds, default=60.0, help="ends after so long without a peer; 0: never")
     add("--secret-file", type=_secret, help=f"file with the shared secret, at least {MIN_SECRET_BYTES} bytes")
+    add("--tls-cert", type=Path, help="file with the certificate to show to dialers (PEM); TCP only")
+    add("--tls-key", type=Path, help="file with the certificate's key")
+    add("--tls-ca", type=Path, help="file with the authorities whose certificates dialers have to show")
     add("--log-level", choices=["debug", "info", "warning", "error"], default="info")
     return parser
+
+
+def _tls(
+    listen: UnixAddress | TcpAddress, certificate: Path | None, key: Path | None, authorities: Path | None
+) -> ssl.SSLContext | None:
+    if certificate is None and key is None and authorities is None:
+        return None
+    if certificate is None or key is None:
+        raise ValueError("--tls-cert and --tls-key go together; --tls-ca needs both")
+    if isinstance(listen, UnixAddress):
+        raise ValueError(f"--tls-cert is for tcp:host:port; {listen} never leaves this host")  # noqa: TRY004  # of a value
+    return server_context(certificate, key, authorities)
 
 
 def _address(text: str) -> UnixAddress | TcpAddress:
@@ -90,6 +117,16 @@ def _positive(text: str) -> int:
     if not (text.isascii() and text.isdigit()) or int(text) == 0:
         raise argparse.ArgumentTypeError(f"a whole number above 0 was expected, {text!r} came")
     return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise argparse.ArgumentTypeError(f"a number of seconds from 0 on was expected, {text!r} came")
+    return seconds
 
 
 def _secret(path: str) -> bytes:

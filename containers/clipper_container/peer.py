@@ -1,11 +1,12 @@
 """One connected frontend or controller, the replica's end: handshake in, bytes out without ever blocking."""
 
 import socket
-import threading
+import ssl
 
 from clipper_container import handshake, wire
 from clipper_container.frames import Frame, FrameReader
 from clipper_container.sockets import tune
+from clipper_container.tls import WOULD_BLOCK
 from clipper_container.wire import Kind, ProtocolError
 
 MAX_UNSENT_BYTES = 32 << 20
@@ -15,7 +16,7 @@ MAX_UNSENT_BYTES = 32 << 20
 class Peer:
     """A non-blocking socket, what was received of the next frame, and what could not be sent yet.
 
-    The serving thread owns it; ``send`` and ``send_if_idle`` may be called from the heartbeat's thread too.
+    It belongs to the thread that polls.
     """
 
     def __init__(self, sock: socket.socket, replica_id: str, secret: bytes | None, connected_s: float) -> None:
@@ -34,8 +35,17 @@ class Peer:
         self._secret = secret
         self._nonce = handshake.new_nonce()
         self._hello: wire.DialerHello | None = None
-        self._lock = threading.Lock()
         self._unsent = bytearray()
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether TLS hands out what comes record by record: a short read then does not mean that nothing is left."""
+        return isinstance(self.sock, ssl.SSLSocket)
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether decrypted bytes wait inside of TLS, where the selector does not see them."""
+        return isinstance(self.sock, ssl.SSLSocket) and self.sock.pending() > 0
 
     @property
     def has_unsent(self) -> bool:
@@ -71,18 +81,17 @@ class Peer:
 
     def send(self, data: bytes) -> bool:
         """Sends now what the socket takes and keeps the rest. False: bytes wait, or the peer is ``broken``."""
-        with self._lock:
-            if self._unsent:
-                if len(self._unsent) + len(data) > MAX_UNSENT_BYTES:
-                    self.broken = f"it does not read: {len(self._unsent)} bytes wait for it"
-                    return False
-                self._unsent += data
-                return False
-            sent = self._try_send(data)
-            if sent < len(data):
-                self._unsent += memoryview(data)[sent:]
-                return False
+        if self._unsent and len(self._unsent) + len(data) > MAX_UNSENT_BYTES:
+            self.broken = f"it does not read: {len(self._unsent)} bytes wait for it"
+            return False
+        sent = 0 if self._unsent else self._try_send(data)
+        if sent == len(data):
             return True
+        try:
+            self._unsent += memoryview(data)[sent:]
+        except MemoryError:
+            self.broken = f"there is no memory for the {len(data) - sent} bytes that it has not read"
+        return False
 
     def send_if_idle(self, data: bytes) -> bool:
         """Sends ``data`` unless other bytes wait already: for what may be left out. Returns as ``send``."""
@@ -90,24 +99,25 @@ class Peer:
 
     def flush(self) -> bool:
         """Sends what waits, as far as the socket takes it; True when nothing waits any more."""
-        with self._lock:
-            del self._unsent[: self._try_send(self._unsent)]
-            return not self._unsent
+        del self._unsent[: self._try_send(self._unsent)]
+        return not self._unsent
 
     def _try_send(self, data: bytes | bytearray) -> int:
         if self.broken is not None:
             return len(data)
+        sent = 0
         try:
-            return self.sock.send(data)
-        except (BlockingIOError, InterruptedError):
-            return 0
+            sent = self.sock.send(data)
+            while sent < len(data):  # TLS takes no more than a record at a time
+                sent += self.sock.send(memoryview(data)[sent:])
+        except WOULD_BLOCK:
+            pass
         except OSError as error:
             self.broken = f"the connection broke: {error}"
-            return 0
+        return sent
 
     def close(self) -> None:
-        """Closes the socket; the heartbeat's thread sends nothing on it any more."""
-        with self._lock:
-            self.broken = self.broken or "closed"
-            self._unsent.clear()
-            self.sock.close()
+        """Closes the socket; what is sent afterwards goes nowhere."""
+        self.broken = self.broken or "closed"
+        self._unsent.clear()
+        self.sock.close()

@@ -4,6 +4,7 @@ import contextlib
 import selectors
 import signal
 import socket
+import ssl
 import time
 from collections import deque
 from collections.abc import Callable
@@ -11,14 +12,20 @@ from typing import NamedTuple
 
 from clipper_container import wire
 from clipper_container.frames import Frame
+from clipper_container.listener import Listener
 from clipper_container.log import Log
 from clipper_container.peer import Peer
+from clipper_container.sockets import off_standard_streams
+from clipper_container.tls import WOULD_BLOCK, encrypt
 from clipper_container.wire import BatchView, Kind, ProtocolError
 
 HANDSHAKE_TIMEOUT_S = 10.0
 MAX_PEERS = 256
 _STRANGER_CHECK_S = 1.0
+_TURN_BYTES = 4 << 20
+"""What is received from one peer before the others have their turn."""
 _ACCEPT_PAUSE_S = 0.01
+_ACCEPT_LOG_INTERVAL_S = 10.0
 
 
 class ReceivedBatch(NamedTuple):
@@ -33,13 +40,20 @@ class ReceivedBatch(NamedTuple):
 class Peers:
     """Accepts, greets and reads peers; ``poll`` is the only place where it waits.
 
-    One thread polls at a time. ``run_soon`` and ``request_stop`` may be called from any thread or signal handler,
-    ``send_busy`` from the heartbeat's. ``greeting`` is what a peer is told when its handshake is done; ``refusal`` why
+    One thread at a time has the turn to call it; only ``run_soon``, ``request_stop`` and ``wake`` may be called from
+    any thread or signal handler. ``greeting`` is what a peer is told when its handshake is done; ``refusal`` why
     batches are refused, None to take them.
     """
 
     def __init__(
-        self, listener: socket.socket, *, replica_id: str, input_type: str, secret: bytes | None, log: Log
+        self,
+        listener: Listener,
+        *,
+        replica_id: str,
+        input_type: str,
+        secret: bytes | None,
+        log: Log,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.batches: deque[ReceivedBatch] = deque()
         self.greeting = b""
@@ -50,16 +64,19 @@ class Peers:
         self._input_type = input_type
         self._secret = secret
         self._log = log
+        self._tls = tls
         self._listener = listener
         self._peers: dict[socket.socket, Peer] = {}
         self._strangers: set[Peer] = set()
         self._attention: set[Peer] = set()
+        self._writers: set[Peer] = set()
+        self._accept_logged_s = -_ACCEPT_LOG_INTERVAL_S
         self._inbox: deque[Callable[[], None]] = deque()
         self._selector = selectors.DefaultSelector()
         self._wake_in, self._wake_out = socket.socketpair()
-        for sock in (listener, self._wake_in, self._wake_out):
+        for sock in (listener.sock, self._wake_in, self._wake_out):
             sock.setblocking(False)
-        self._selector.register(listener, selectors.EVENT_READ, self._accept)
+        self._selector.register(listener.sock, selectors.EVENT_READ, self._accept)
         self._selector.register(self._wake_in, selectors.EVENT_READ, self._woken)
 
     @property
@@ -74,14 +91,15 @@ class Peers:
     def request_stop(self) -> None:
         """Asks the replica to drain and end; for signal handlers and other threads."""
         self.stop_requested = True
-        self._wake()
+        self.wake()
 
     def run_soon(self, action: Callable[[], None]) -> None:
         """Has the polling thread call ``action``; for other threads."""
         self._inbox.append(action)
-        self._wake()
+        self.wake()
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Ends a ``poll`` that waits in another thread."""
         with contextlib.suppress(BlockingIOError):  # full: it wakes anyway
             self._wake_out.send(b"\0")
 
@@ -92,10 +110,10 @@ class Peers:
         if self._strangers:
             timeout_s = _STRANGER_CHECK_S if timeout_s is None else min(timeout_s, _STRANGER_CHECK_S)
         for key, events in self._selector.select(timeout_s):
-            if isinstance(key.data, Peer):
-                self._serve(key.data, events)
-            else:
+            if not isinstance(key.data, Peer):
                 key.data()
+            elif key.data.sock in self._peers:  # another one's arrival may have ended it
+                self._serve(key.data, events)
         if self._strangers:
             self._drop_silent_strangers()
 
@@ -116,16 +134,21 @@ class Peers:
             self.send(peer, data)
 
     def send_busy(self) -> None:
-        """Tells everyone that the replica lives, from the heartbeat's thread."""
+        """Tells everyone that the replica lives."""
         for peer in self.open_peers():
             if not peer.send_if_idle(wire.frame(Kind.BUSY)):
                 self._attention.add(peer)
 
     def stop_listening(self) -> None:
         """No further peer."""
-        if self._listener.fileno() >= 0:
-            self._selector.unregister(self._listener)
+        if self._listener.sock.fileno() >= 0:
+            self._selector.unregister(self._listener.sock)
             self._listener.close()
+
+    @property
+    def has_unsent(self) -> bool:
+        """Whether bytes wait for a peer to read."""
+        return bool(self._attention or self._writers)
 
     @property
     def all_said_last(self) -> bool:
@@ -141,26 +164,55 @@ class Peers:
         self._wake_in.close()
         self._wake_out.close()
 
+    def close_in_fork(self) -> None:
+        """Closes a forked process's copies of all sockets; the replica's own, and its selector, are as they were."""
+        self._selector.close()
+        for sock in (self._listener.sock, self._wake_in, self._wake_out, *self._peers):
+            sock.close()
+
     def _accept(self) -> None:
         try:
-            sock, _ = self._listener.accept()
+            sock, _ = self._listener.sock.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return
         except OSError as error:
             # No file descriptor is left: the listener stays readable, and without a pause this would spin.
-            self._log.event("warning", "accept_failed", message=str(error))
+            self._log_seldom("accept_failed", str(error))
             time.sleep(_ACCEPT_PAUSE_S)
             return
-        if len(self._peers) >= MAX_PEERS:
+        if len(self._peers) >= MAX_PEERS and not self._make_room():
             sock.close()
-            self._log.event(
-                "warning", "peer_refused", message=f"{MAX_PEERS} peers are connected, the most there may be"
-            )
+            self._log_seldom("peer_refused", f"{MAX_PEERS} peers are connected, the most there may be")
             return
-        peer = Peer(sock, self._replica_id, self._secret, time.monotonic())
-        self._peers[sock] = peer
+        try:
+            sock = off_standard_streams(sock)
+            peer = Peer(
+                sock if self._tls is None else encrypt(sock, self._tls),
+                self._replica_id,
+                self._secret,
+                time.monotonic(),
+            )
+        except OSError as error:
+            sock.close()
+            self._log_seldom("accept_failed", str(error))
+            return
+        self._peers[peer.sock] = peer
         self._strangers.add(peer)
-        self._selector.register(sock, selectors.EVENT_READ, peer)
+        self._selector.register(peer.sock, selectors.EVENT_READ, peer)
+
+    def _make_room(self) -> bool:
+        """Drops the stranger who has been silent for longest: whoever holds connections shuts nobody out."""
+        oldest = min(self._strangers, key=lambda peer: peer.connected_s, default=None)
+        if oldest is not None:
+            self._drop(oldest, "its place was needed before it said who it is")
+        return oldest is not None
+
+    def _log_seldom(self, event: str, message: str) -> None:
+        """Others decide how often this happens."""
+        now_s = time.monotonic()
+        if now_s - self._accept_logged_s >= _ACCEPT_LOG_INTERVAL_S:
+            self._accept_logged_s = now_s
+            self._log.event("warning", event, message=message)
 
     def _woken(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -177,6 +229,7 @@ class Peers:
                 self._drop(peer, peer.broken)
                 return
             if done:
+                self._writers.discard(peer)
                 self._selector.modify(peer.sock, selectors.EVENT_READ, peer)
         if events & selectors.EVENT_READ:
             try:
@@ -188,14 +241,13 @@ class Peers:
                 self._drop(peer, "there is no memory for its frame")
 
     def _receive(self, peer: Peer) -> None:
-        room = 0
-        received = 0
-        while received == room:  # a short read means that the socket is empty
+        taken = 0
+        more = True
+        while more:
             buffer = peer.reader.buffer()
-            room = len(buffer)
             try:
                 received = peer.sock.recv_into(buffer)
-            except (BlockingIOError, InterruptedError):
+            except WOULD_BLOCK:
                 return
             except OSError as error:
                 self._drop(peer, f"the connection broke: {error}")
@@ -205,6 +257,9 @@ class Peers:
                 return
             for frame in peer.reader.advance(received):
                 self._handle(peer, frame)
+            taken += received
+            may_have_more = peer.is_encrypted or received == len(buffer)  # a short read: the socket is empty
+            more = peer.has_pending or (may_have_more and taken < _TURN_BYTES and peer.broken is None)
 
     def _handle(self, peer: Peer, frame: Frame) -> None:
         if not peer.is_open:
@@ -255,6 +310,7 @@ class Peers:
             if peer.broken:
                 self._drop(peer, peer.broken)
             else:
+                self._writers.add(peer)
                 self._selector.modify(peer.sock, selectors.EVENT_READ | selectors.EVENT_WRITE, peer)
 
     def _drop_silent_strangers(self) -> None:
@@ -268,8 +324,8 @@ class Peers:
         del self._peers[peer.sock]
         self._selector.unregister(peer.sock)
         peer.close()
-        self._attention.discard(peer)
-        self._strangers.discard(peer)
+        for group in (self._attention, self._writers, self._strangers):
+            group.discard(peer)
         if peer.unanswered:
             self.batches = deque(batch for batch in self.batches if batch.peer is not peer)
         if peer.is_open and not self.open_peers():

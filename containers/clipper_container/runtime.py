@@ -5,21 +5,19 @@ import os
 import signal
 import threading
 import time
-import traceback
-from pathlib import Path
 from typing import cast
 
 from clipper_container import wire
-from clipper_container.address import UnixAddress
+from clipper_container.attendant import Attendant
 from clipper_container.execution import Predict, execute
 from clipper_container.flavors import LoadContext, Loaded, find_flavor
-from clipper_container.heartbeat import Heartbeat
-from clipper_container.listener import listen
+from clipper_container.forks import ForkGuard
+from clipper_container.listener import Listener
 from clipper_container.log import Level, Log
 from clipper_container.manifest import Manifest, read_manifest, version_differences
 from clipper_container.options import Options
 from clipper_container.peers import Peers, ReceivedBatch
-from clipper_container.sentences import describe
+from clipper_container.sentences import describe, traceback_of
 from clipper_container.version import __version__
 from clipper_container.warmup import WarmupFailed, encode_example, warm_up
 from clipper_container.wire import Kind
@@ -35,6 +33,8 @@ DRAIN_TIMEOUT_S = 2.0
 FAILED_LINGER_S = 2.0
 """How long a replica that failed to load waits for somebody to tell."""
 FAILURE_LOG_INTERVAL_S = 10.0
+LOBBY_TURN_S = 1.0
+_LONGEST_WAIT_S = 86_400.0
 
 
 class Replica:
@@ -57,7 +57,7 @@ class Replica:
     def run(self) -> int:
         """Serves until stopped; returns the exit code."""
         try:
-            listener, address = listen(self._options.listen)
+            listener = Listener(self._options.listen)
         except OSError as error:
             self._log.event("error", "cannot_listen", message=f"cannot listen on {self._options.listen}: {error}")
             return EXIT_CANNOT_LISTEN
@@ -72,15 +72,15 @@ class Replica:
             input_type=self._input_type,
             secret=self._options.secret,
             log=self._log,
+            tls=self._options.tls,
         )
         self._obey_signals()
-        self._log.event("info", "listening", address=str(address))
+        self._forks = ForkGuard(self._peers.close_in_fork)
+        self._log.event("info", "listening", address=str(listener.address))
         try:
             return self._live(manifest)
         finally:
             self._peers.close()
-            if isinstance(address, UnixAddress):
-                Path(address.path).unlink(missing_ok=True)
 
     def _manifest(self) -> Manifest:
         if self._options.artifact is None:
@@ -94,7 +94,7 @@ class Replica:
         signal.set_wakeup_fd(self._peers.wake_fd, warn_on_full_buffer=False)
 
     def _live(self, manifest: Manifest) -> int:
-        lobby = _Lobby(self._peers, self._log)
+        lobby = _Lobby(self._peers, self._log, self._options.orphan_timeout_s)
         lobby.start()
         try:
             predict = self._prepare(manifest)
@@ -112,15 +112,7 @@ class Replica:
             raise self._broken
         flavor = self._options.flavor or manifest.flavor
         started_s = time.monotonic()
-        loaded = find_flavor(flavor)(
-            LoadContext(
-                self._options.artifact,
-                manifest,
-                self._input_type,
-                self._options.method or manifest.method,
-                self._options.threads,
-            )
-        )
+        loaded = self._load(flavor, manifest)
         self._log.event("info", "loaded", flavor=flavor, seconds=round(time.monotonic() - started_s, 3))
         differences = version_differences(manifest)
         if differences:
@@ -131,6 +123,12 @@ class Replica:
         gc.freeze()
         self._peers.run_soon(lambda: self._open_doors(hello))
         return loaded.predict
+
+    def _load(self, flavor: str, manifest: Manifest) -> Loaded:
+        method = self._options.method or manifest.method
+        context = LoadContext(self._options.artifact, manifest, self._input_type, method, self._options.threads)
+        loaded = self._forks.wrap(find_flavor(flavor))(context)
+        return loaded._replace(predict=self._forks.wrap(loaded.predict))
 
     def _warm_up(self, loaded: Loaded, manifest: Manifest) -> list[tuple[int, float]]:
         if manifest.example_input is None:
@@ -169,7 +167,7 @@ class Replica:
         return f"{sentence}. It was saved with {'; '.join(differences)}" if differences else sentence
 
     def _fail(self, sentence: str, error: BaseException) -> int:
-        self._log.event("error", "failed", message=sentence, traceback=traceback.format_exception(error))
+        self._log.event("error", "failed", message=sentence, traceback=traceback_of(error))
         peers = self._peers
         peers.refusal = sentence
         peers.announce(wire.control(Kind.STATE, wire.State("failed", sentence)))
@@ -181,54 +179,50 @@ class Replica:
         return EXIT_FAILED
 
     def _serve(self, predict: Predict) -> None:
-        heartbeat = Heartbeat(self._peers.send_busy)
-        heartbeat.start()
         peers = self._peers
+        attendant = Attendant(peers)
+        attendant.start()
         if peers.peerless_since_s is not None:
             peers.peerless_since_s = time.monotonic()  # nobody had to come while the model was loading
         while not peers.stop_requested:
             if peers.batches:
-                self._execute(peers.batches.popleft(), predict, heartbeat)
+                self._execute(peers.batches.popleft(), predict, attendant)
                 peers.poll(0)
             elif self._is_orphaned():
                 self._log.event("info", "orphaned", message=f"no peer for {self._options.orphan_timeout_s:g} s")
                 return
             else:
                 peers.poll(self._idle_timeout_s())
-        self._drain(predict, heartbeat)
+        self._drain(predict, attendant)
 
-    def _execute(self, batch: ReceivedBatch, predict: Predict, heartbeat: Heartbeat) -> None:
+    def _execute(self, batch: ReceivedBatch, predict: Predict, attendant: Attendant) -> None:
         started_s = time.monotonic()
-        heartbeat.batch_started(started_s)
-        execution = execute(batch.view, predict, time.monotonic)
-        heartbeat.batch_finished()
-        run_s = time.monotonic() - started_s
-        count = batch.view.row_count
-        reply = wire.encode_reply(
-            batch.batch_id, count, execution.lines, execution.errors, started_s - batch.received_s, run_s
-        )
+        attendant.model_starts(started_s)
+        reply, raised = _answer(batch, predict, started_s)
+        attendant.model_returned()
         self._peers.answered(batch, reply)
-        if execution.raised is not None:
-            self._log_failure(execution.raised, count)
+        if raised is not None:
+            self._log_failure(raised, batch.view.row_count)
 
     def _log_failure(self, error: BaseException, count: int) -> None:
         """With the traceback, for the model's author; seldom, because every batch may raise."""
         now_s = time.monotonic()
         if now_s - self._failure_logged_s >= FAILURE_LOG_INTERVAL_S:
             self._failure_logged_s = now_s
-            text = traceback.format_exception(error)
+            text = traceback_of(error)
             self._log.event("error", "predict_raised", message=describe(error), rows=count, traceback=text)
 
     def _idle_timeout_s(self) -> float | None:
         since_s = self._peers.peerless_since_s
         if since_s is None or not self._options.orphan_timeout_s:
             return None
-        return max(0.0, since_s + self._options.orphan_timeout_s - time.monotonic())
+        left_s = since_s + self._options.orphan_timeout_s - time.monotonic()
+        return min(max(0.0, left_s), _LONGEST_WAIT_S)
 
     def _is_orphaned(self) -> bool:
         return self._idle_timeout_s() == 0.0
 
-    def _drain(self, predict: Predict, heartbeat: Heartbeat) -> None:
+    def _drain(self, predict: Predict, attendant: Attendant) -> None:
         """Executes what has arrived, refuses what comes after, and goes when every peer knows."""
         peers = self._peers
         peers.poll(0)
@@ -237,7 +231,7 @@ class Replica:
         peers.stop_listening()
         peers.announce(wire.frame(Kind.DRAINING))
         while peers.batches:
-            self._execute(peers.batches.popleft(), predict, heartbeat)
+            self._execute(peers.batches.popleft(), predict, attendant)
             peers.poll(0)
         until_s = time.monotonic() + DRAIN_TIMEOUT_S
         while not peers.all_said_last and (left_s := until_s - time.monotonic()) > 0:
@@ -245,12 +239,27 @@ class Replica:
         self._log.event("info", "stopped")
 
 
+def _answer(batch: ReceivedBatch, predict: Predict, started_s: float) -> tuple[bytes, BaseException | None]:
+    """The REPLY, and what the model raised if it did."""
+    wait_s, count = started_s - batch.received_s, batch.view.row_count
+    try:
+        done = execute(batch.view, predict, time.monotonic)
+        run_s = time.monotonic() - started_s
+        return wire.encode_reply(batch.batch_id, count, done.lines, done.errors, wait_s, run_s), done.raised
+    except MemoryError as error:
+        no_memory = wire.ItemError("model_error", "there is no memory for the outputs of this batch")
+        run_s = time.monotonic() - started_s
+        return wire.encode_failure(batch.batch_id, count, no_memory, wait_s, run_s), error
+
+
 class _Lobby:
     """Serves the peers from a thread of its own while the main thread loads the model."""
 
-    def __init__(self, peers: Peers, log: Log) -> None:
+    def __init__(self, peers: Peers, log: Log, orphan_timeout_s: float) -> None:
         self._peers = peers
         self._log = log
+        self._orphan_timeout_s = orphan_timeout_s
+        self._alone_s = 0.0
         self._over = False
         self._thread = threading.Thread(target=self._run, name="lobby", daemon=True)
 
@@ -268,9 +277,23 @@ class _Lobby:
 
     def _run(self) -> None:
         while not self._over:
-            self._peers.poll(None)
-            if self._peers.stop_requested and self._peers.refusal is not None:
-                # No batch was taken yet, and the main thread may be deep in a framework's C code for minutes.
-                self._log.event("info", "stopped", message="while the model was loading")
-                self._peers.close()
-                os._exit(EXIT_STOPPED)
+            self._take_turn()
+            if self._peers.refusal is None:
+                continue
+            if self._peers.stop_requested:
+                self._leave("stopped", "while the model was loading")
+            elif self._orphan_timeout_s and self._alone_s >= self._orphan_timeout_s:
+                self._leave("orphaned", f"no peer for {self._orphan_timeout_s:g} s while the model was loading")
+
+    def _take_turn(self) -> None:
+        started_s = time.monotonic()
+        self._peers.poll(LOBBY_TURN_S)
+        # While loading holds the GIL nobody is let in: however long that takes, it counts as one turn.
+        alone_s = self._alone_s + min(LOBBY_TURN_S, time.monotonic() - started_s)
+        self._alone_s = alone_s if self._peers.peerless_since_s is not None else 0.0
+
+    def _leave(self, event: str, sentence: str) -> None:
+        """No batch was taken yet, and the main thread may be deep in a framework's C code for minutes, or for ever."""
+        self._log.event("info", event, message=sentence)
+        self._peers.close()
+        os._exit(EXIT_STOPPED)

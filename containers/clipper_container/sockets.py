@@ -1,5 +1,7 @@
 """Options of the sockets between frontends and replicas; both ends set them."""
 
+import fcntl
+import os
 import socket
 from typing import Protocol
 
@@ -10,6 +12,7 @@ KEEPALIVE_INTERVAL_S = 1
 KEEPALIVE_PROBES = 2
 UNACKNOWLEDGED_MS = 3000
 """Data that the peer's kernel has not acknowledged for so long ends the connection."""
+_LAST_STANDARD_FD = 2
 
 
 class _Tunable(Protocol):
@@ -39,3 +42,20 @@ def tune(sock: _Tunable) -> None:
         option = getattr(socket, name, None)
         if option is not None:  # each platform has its own subset
             sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def off_standard_streams(sock: socket.socket) -> socket.socket:
+    """The socket, under another descriptor than 0, 1 or 2; what it leaves goes to nowhere.
+
+    Where a model has closed its standard streams, the next connections get their numbers: what the model or a library
+    prints would be sent to a peer.
+    """
+    if sock.fileno() > _LAST_STANDARD_FD:
+        return sock
+    moved = socket.socket(fileno=fcntl.fcntl(sock.fileno(), fcntl.F_DUPFD_CLOEXEC, _LAST_STANDARD_FD + 1))
+    standard_fd = sock.detach()
+    null_fd = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null_fd, standard_fd)
+    if null_fd > _LAST_STANDARD_FD:
+        os.close(null_fd)
+    return moved

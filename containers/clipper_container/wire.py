@@ -247,10 +247,14 @@ def encode_reply(
     size = REPLY_PREFIX.size + len(table) + len(lines)
     if size > MAX_FRAME_BYTES:
         sentence = f"the outputs of this batch have {size} bytes; a frame has at most {MAX_FRAME_BYTES}"
-        too_large = ItemError("model_error", sentence)
-        return encode_reply(batch_id, count, b"\n" * count, [(i, too_large) for i in range(count)], wait_s, run_s)
+        return encode_failure(batch_id, count, ItemError("model_error", sentence), wait_s, run_s)
     header = HEADER.pack(MAGIC, PROTOCOL_VERSION, Kind.REPLY, 0, size, batch_id)
     return b"".join((header, REPLY_PREFIX.pack(count, len(table), wait_s, run_s), table, lines))
+
+
+def encode_failure(batch_id: int, count: int, error: ItemError, wait_s: float, run_s: float) -> bytes:
+    """A REPLY frame that has the same error for every row."""
+    return encode_reply(batch_id, count, b"\n" * count, [(i, error) for i in range(count)], wait_s, run_s)
 
 
 _error_table = msgspec.json.Decoder(list[tuple[int, str, str]])

@@ -90,7 +90,7 @@ def test_the_scheme_of_a_token_may_be_written_in_any_case(guarded):
 
 
 @every_route
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:1338", "127.0.0.1.evil.example", "2130706433", ""])
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:1338", "127.0.0.1.evil.example", "evil.example@127.0.0.1", ""])
 def test_a_foreign_host_name_is_forbidden(admin, method, path, host):
     response = admin.request(method, path, headers={**JSON, "Host": host}, content=b"{}")
     assert response.status_code == 403
@@ -99,6 +99,23 @@ def test_a_foreign_host_name_is_forbidden(admin, method, path, host):
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:9", "localhost", "LOCALHOST:1338", "[::1]", "[::1]:1338"])
 def test_loopback_names_are_known_hosts(admin, host):
     assert admin.get("/admin/apps", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "second"),
+    [
+        ("Host", "localhost", "evil.example"),
+        ("Host", "evil.example", "localhost"),
+        ("Origin", "http://evil.example", "http://localhost"),
+        ("Content-Type", "application/json", "multipart/form-data; boundary=x"),
+        ("Authorization", "Bearer wrong-token", "Bearer right-token"),
+    ],
+)
+def test_what_decides_who_passes_comes_once(admin, name, first, second):
+    headers = [("Host", "localhost"), (name, first), (name, second)][name == "Host" :]
+    response = admin.get("/admin/apps", headers=headers)
+    assert response.status_code == 400
+    assert f"'{name.lower()}' came more than once" in response.json()["error"]
 
 
 @every_route

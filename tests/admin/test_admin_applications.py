@@ -99,6 +99,7 @@ def test_a_field_that_is_missing_is_named(admin, missing):
         b'{"name": "surrogate", "input_type": "doubles", "slo_ms": 20, "default_output": "\\ud800"}',
         b"[" * 100_000,
         b"\xff\xfe",
+        b'{"name": "\xff"}',
     ],
 )
 def test_what_is_not_json_is_invalid_json(admin, body):
@@ -126,7 +127,34 @@ def test_a_chunked_body_over_the_limit_is_too_large(admin):
 
 def test_a_multipart_body_where_json_belongs_is_refused(admin):
     response = admin.post("/admin/apps", files={"spec": (None, "{}")})
+    assert error_of(response) == (415, "unsupported_media_type")
+
+
+def test_only_a_deployment_may_be_larger_than_a_body(admin):
+    """Called multipart, a body went past the limit and was read into memory as a whole."""
+    chunks = (b" " * 10_000 for _ in range(20))
+    multipart = {"Content-Type": "multipart/form-data; boundary=x"}
+    assert error_of(admin.post("/admin/apps", content=chunks, headers=multipart)) == (415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize("field", [{"slo_ms": True}, {"slo_ms": "20"}, {"min_confidence": False}])
+def test_what_is_no_number_is_not_taken_for_one(admin, field):
+    response = admin.post("/admin/apps", json=application("converted") | field)
     assert error_of(response) == (400, "invalid_request")
+    assert f"'{next(iter(field))}' of the request must be a number" in response.json()["error"]
+
+
+def test_an_unknown_field_is_answered_with_those_that_there_are(admin):
+    response = admin.post("/admin/apps", json=application("slow", slo=20))
+    assert error_of(response) == (400, "invalid_request")
+    assert "its fields are name, input_type, slo_ms, " in response.json()["error"]
+
+
+@pytest.mark.parametrize("body", [b"[]", b"3", b""])
+def test_the_sentence_asks_for_an_object(admin, body):
+    response = admin.post("/admin/apps", content=body, headers={"Content-Type": "application/json"})
+    assert "JSON object" in response.json()["error"]
+    assert response.json()["error"].startswith("The request ")
 
 
 def test_links_need_a_model(admin):
@@ -167,12 +195,38 @@ def test_under_single_the_one_model_has_all_the_weight(admin, deploy):
 def test_unknown_paths_and_methods_have_our_shape(admin):
     assert error_of(admin.get("/admin/nothing")) == (404, "not_found")
     assert error_of(admin.get("/")) == (404, "not_found")
-    response = admin.delete("/admin/apps")
+    assert error_of(admin.get("/admin/status/")) == (404, "not_found")
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [("/admin/apps", "GET, POST"), ("/admin/apps/a", "DELETE, GET, PATCH"), ("/admin/models/m/current", "PUT")],
+)
+@pytest.mark.parametrize("method", ["OPTIONS", "TRACE"])
+def test_a_wrong_method_is_answered_with_all_that_there_are(admin, method, path, allowed):
+    response = admin.request(method, path)
     assert error_of(response) == (405, "method_not_allowed")
-    assert "GET" in response.headers["allow"] or "POST" in response.headers["allow"]
+    assert response.headers["allow"] == allowed
+    assert allowed in response.json()["error"]
+
+
+def test_who_queries_the_admin_port_is_told(admin):
+    response = admin.post("/digits/predict", json={"input": [1]})
+    assert error_of(response) == (404, "not_found")
+    assert "Queries go to the query port" in response.json()["error"]
+
+
+def test_the_documentation_says_what_can_be_patched(admin):
+    paths = admin.get("/openapi.json").json()["paths"]
+    bodies = [operations["patch"]["requestBody"] for operations in paths.values() if "patch" in operations]
+    schemas = [body["content"]["application/json"]["schema"] for body in bodies]
+    assert [schema["additionalProperties"] for schema in schemas] == [False, False, False]
+    assert {"slo_ms", "keep_warm", "replicas", "wanted"} <= {name for schema in schemas for name in schema["properties"]}
 
 
 def test_the_documentation_is_served(admin):
-    assert "swagger" in admin.get("/docs").text
+    page = admin.get("/docs").text
+    assert "POST /admin/apps" in page
+    assert "://" not in page.replace(str(admin.base_url), "")  # nothing is fetched from elsewhere
     schemas = admin.get("/openapi.json").json()["components"]["schemas"]
     assert {"Application", "VersionInfo", "ModelInfo", "Status", "ErrorBody"} <= schemas.keys()

@@ -7,6 +7,7 @@ import pytest
 
 MANIFEST = {"format": 1, "flavor": "python", "input_type": "doubles", "entry": "model.py:predict"}
 SOURCE = b"def predict(batch):\n    return [float(row.sum()) for row in batch]\n"
+MAX_ARTIFACT_BYTES = 200_000  # as in conftest.py
 SPEC = {"version": "1", "flavor": "python", "input_type": "doubles"}
 
 
@@ -119,6 +120,11 @@ def test_a_bad_model_name_is_refused(admin, model):
         tar_of({"manifest.json": b"{", "model.py": SOURCE}),
         tar_of({"manifest.json": b'{"format": 2}', "model.py": SOURCE}),
         tar_of({"../../escape": b"", "manifest.json": json.dumps(MANIFEST).encode()}),
+        tar_of({"manifest.json": b"[" * 200_000}),
+        tar_of({"manifest.json": b'{"format": 1, "flavor": "\xff"}'}),
+        tar_of({"manifest.json": json.dumps(MANIFEST | {"example_input": "\ud800"}).encode()}),
+        tar_of({"manifest.json": json.dumps(MANIFEST | {"example_input": [float("nan")]}).encode()}),
+        tar_of({"manifest.json": json.dumps(MANIFEST).encode(), "/".join("a" * 2000): b""}),
     ],
 )
 def test_an_artifact_that_is_wrong_is_refused(admin, tar):
@@ -128,6 +134,24 @@ def test_an_artifact_that_is_wrong_is_refused(admin, tar):
 
 def test_an_artifact_of_another_input_type_is_a_mismatch(admin):
     assert error_of(post(admin, "mismatch", SPEC, artifact(input_type="strings"))) == (400, "input_type_mismatch")
+
+
+def test_an_artifact_of_exactly_the_limit_is_taken(admin):
+    """The limit is the artifact's, not that of the body around it."""
+    exact = artifact()
+    exact += b"\0" * (MAX_ARTIFACT_BYTES - len(exact))
+    assert post(admin, "exact", SPEC, exact).status_code == 201
+    assert error_of(post(admin, "larger", SPEC, exact + b"\0")) == (413, "too_large")
+
+
+def test_a_version_that_never_came_to_anything_is_replaced(admin, until):
+    failing = tar_of({"manifest.json": json.dumps(MANIFEST).encode(), "model.py": b"raise RuntimeError\n"})
+    assert post(admin, "mended", SPEC, failing).status_code == 201
+    first = until("/admin/models/mended/versions/1", lambda info: info["state"] == "failed")
+    assert post(admin, "mended", SPEC, artifact()).status_code == 201
+    second = until("/admin/models/mended/versions/1", lambda info: info["current"] and info["state"] == "ready")
+    assert second["generation"] > first["generation"]
+    assert error_of(post(admin, "mended", SPEC, artifact())) == (409, "already_exists")
 
 
 def test_an_artifact_over_the_limit_is_too_large(admin):

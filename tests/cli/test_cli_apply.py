@@ -114,3 +114,22 @@ def test_a_file_that_is_wrong_is_a_sentence_with_its_place(run, write, text, sen
 def test_an_empty_file_changes_nothing(run, write):
     result = run("apply", "-f", write(""))
     assert (result.returncode, result.stdout) == (0, "")
+
+
+def test_a_version_that_failed_takes_other_content(run, write, tmp_path):
+    text = "models: [{name: mending-file, versions: [{version: 1, path: m.py, input_type: doubles}]}]"
+    (tmp_path / "m.py").write_text("import no_such_module\n\ndef predict(batch):\n    return batch\n")
+    failed = run("apply", "-f", write(text))
+    assert failed.returncode == 1
+    assert "no_such_module" in failed.stderr
+    assert "mending-file:1 unchanged (it failed:" in run("apply", "-f", write(text)).stdout
+    (tmp_path / "m.py").write_text("def predict(batch):\n    return list(batch)\n")
+    assert "version mending-file:1 ready" in run("apply", "-f", write(text)).stdout
+
+
+def test_a_stopped_version_is_left_alone_and_said_to_be_stopped(run, server, write):
+    text = "models: [{name: halted, versions: [{version: 1, flavor: noop, input_type: doubles}]}]"
+    assert run("apply", "-f", write(text)).returncode == 0
+    server.stop_models("halted")
+    again = run("apply", "-f", write(text))
+    assert again.stdout == "version halted:1 unchanged (it is stopped; to start it: clipper promote halted 1)\n"

@@ -134,7 +134,7 @@ def test_what_the_server_refuses_is_its_sentence_and_exit_1(run, arguments, sent
         ("up", "--manager", "docker"),
         ("up", "--manager", "nomad"),
         ("up", "--store", "redis://localhost"),
-        ("up", "--frontends", "2"),
+        ("up", "--frontends", "0"),
         ("up", "--query-port", "99999"),
         ("up", "--admin-host", "0.0.0.0"),
         ("up", "--log-level", "loud"),
@@ -146,6 +146,43 @@ def test_bad_usage_is_a_sentence_and_exit_2(run, arguments):
     assert result.stderr.strip()
     assert result.stdout == ""
     assert "Traceback" not in result.stderr
+
+
+def test_the_exit_code_is_that_of_the_process(run_process):
+    """The other tests call the command where they run."""
+    assert run_process("app", "ls").returncode == 0
+    refused = run_process("app", "show", "nobody")
+    assert (refused.returncode, refused.stdout, refused.stderr) == (1, "", "There is no application 'nobody'.\n")
+
+
+@pytest.mark.parametrize("arguments", [("m.py", "--input-type", "double"), ("empty.pkl",)])
+def test_a_model_that_cannot_be_packaged_is_a_sentence_and_exit_2(run, tmp_path, arguments):
+    (tmp_path / "m.py").write_text("def predict(batch):\n    return batch\n")
+    (tmp_path / "empty.pkl").write_bytes(b"")
+    refused = run("deploy", "unpackaged", "1", *arguments)
+    assert refused.returncode == 2
+    assert "Traceback" not in refused.stderr
+    assert "'double'" in refused.stderr or "'empty.pkl'" in refused.stderr
+
+
+def test_a_version_that_failed_is_deployed_again_under_its_name(run, server, tmp_path):
+    source = tmp_path / "model.py"
+    deploy = ("deploy", "mended", "1", "model.py", "--input-type", "doubles")
+    source.write_text("import no_such_module\n\ndef predict(batch):\n    return batch\n")
+    assert run(*deploy).returncode == 1
+    server.register_application("mending", input_type="doubles", slo_ms=5000, models=["mended"])
+    source.write_text("def predict(batch):\n    return [row.sum() for row in batch]\n")
+    assert "mended:1 is ready and has the traffic" in done(run(*deploy))
+    assert server.predict("mending", [1.0, 2.0]).output == 3
+    again = run(*deploy)
+    assert again.returncode == 1
+    assert "exists" in again.stderr
+
+
+def test_the_query_address_for_the_admin_address_is_told(run, server):
+    refused = run("status", url=server.get_status()["query"])
+    assert refused.returncode == 1
+    assert "The admin API is on a port of its own" in refused.stderr
 
 
 def test_no_server_is_exit_3(run):

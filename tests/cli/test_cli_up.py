@@ -76,7 +76,7 @@ def test_a_taken_port_is_a_sentence(up):
     second = up("--data-dir", "two", "--admin-port", port)
     _, log = second.communicate(timeout=30)
     assert second.returncode == 1
-    assert port.encode() in log
+    assert f"address already in use: 127.0.0.1 port {port}. Choose another".encode() in log
     assert b"Traceback" not in log
 
 

@@ -215,7 +215,7 @@ def test_a_version_s_patch_out_of_bounds_names_the_field(patch, sentence):
     ("patch", "sentence"),
     [
         ({"slo_ms": MAX_SLO_MS + 1}, "'slo_ms' of the application 'digits' must be less than or equal to 600000; "),
-        ({"slo_ms": "soon"}, "'slo_ms' .* must be a valid number"),
+        ({"slo_ms": "soon"}, "'slo_ms' .* must be a number; 'soon' came"),
         ({"name": "other"}, "'name' of the application 'digits' cannot be changed"),
         ({"slo": 5}, "'slo' of the application 'digits' cannot be changed; default_output, input_type, loss"),
         ({"models": ["svm", "svm"]}, "names each model at most once"),

@@ -9,7 +9,7 @@ from clipper.control import desired as edits
 from clipper.control.lifecycle import FAILED_LINGER_S, Stop, Traffic, decide
 from clipper.control.manager import Running
 from clipper.control.observe import observe
-from clipper.control.slots import CRASH_LOOP_FAILURES, HEALTHY_AFTER_S, became_ready, lost, progressed, started
+from clipper.control.slots import CRASH_LOOP_FAILURES, LONGEST_HEALTHY_S, became_ready, lost, progressed, started
 from clipper.domain import Desired, Observed
 
 
@@ -167,7 +167,7 @@ def test_a_crash_loop_fails_the_version_and_is_tried_ever_more_seldom(sim):
 def test_a_replica_that_was_healthy_for_long_starts_counting_anew(sim, connection_breaks_first):
     in_service(sim, "1")
     for _ in range(CRASH_LOOP_FAILURES + 1):
-        sim.step(HEALTHY_AFTER_S)
+        sim.step(LONGEST_HEALTHY_S)
         if connection_breaks_first:
             sim.slots["svm.1.g1.r0"] = lost(sim.slots["svm.1.g1.r0"], sim.now_s)
             sim.step()
@@ -176,6 +176,27 @@ def test_a_replica_that_was_healthy_for_long_starts_counting_anew(sim, connectio
         assert sim.states()["1"] == "starting"
         sim.step(0.25)
         sim.ready("svm.1.g1.r0")
+
+
+def test_a_replica_that_serves_between_its_deaths_is_soon_back_each_time(sim):
+    in_service(sim, "1")
+    for _ in range(20):
+        sim.step(2.0)
+        sim.ends("svm.1.g1.r0", draw=1.0)
+        assert sim.wake_at_s - sim.now_s <= 2.0
+        sim.step(sim.wake_at_s - sim.now_s)
+        sim.ready("svm.1.g1.r0")
+
+
+def test_a_replica_that_dies_as_soon_as_it_serves_pauses_ever_longer(sim):
+    in_service(sim, "1")
+    for _ in range(12):
+        sim.step(0.5)
+        sim.ends("svm.1.g1.r0", draw=1.0)
+        pause_s = sim.wake_at_s - sim.now_s
+        sim.step(pause_s)
+        sim.ready("svm.1.g1.r0")
+    assert pause_s == 60.0
 
 
 def test_a_replica_that_is_never_ready_is_killed_with_the_reason(sim):

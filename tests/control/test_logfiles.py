@@ -47,6 +47,15 @@ def test_a_writer_goes_on_after_its_log_was_cut(logs, tmp_path, monkeypatch):
     assert (tmp_path / "svm.1.g1.r0.log.1").read_text() == "x" * 10
 
 
+def test_a_log_is_cut_even_where_its_end_cannot_be_kept(logs, tmp_path, monkeypatch):
+    """Such as on a disk that this very log has filled."""
+    monkeypatch.setattr(logfiles, "MAX_LOG_BYTES", 100)
+    (tmp_path / "svm.1.g1.r0.log.1").mkdir()
+    write(logs, "x" * 1000)
+    logs.bound()
+    assert (tmp_path / "svm.1.g1.r0.log").read_text() == ""
+
+
 def test_last_words_begin_where_the_run_did(logs):
     write(logs, "of the run before\n")
     start = write(logs, "of this run\n")

@@ -1,6 +1,7 @@
 """The process manager below the controller: how processes end, what is told of it, whose they are."""
 
 import asyncio
+import errno
 import os
 import shutil
 import signal
@@ -9,6 +10,7 @@ import tempfile
 import uuid
 from pathlib import Path
 
+import psutil
 import pytest
 from control_harness import SUMS, is_alive
 
@@ -132,6 +134,16 @@ async def test_only_this_installation_s_replicas_are_adopted(host, tmp_path):
     assert found == running
 
 
+async def test_a_copy_of_the_data_directory_has_replicas_of_its_own(host, tmp_path):
+    watched = host()
+    await watched.manager.start(a_spec(tmp_path / "artifact"))
+    await serving_signals(watched)
+    shutil.copytree(tmp_path / "data", tmp_path / "copy", ignore=shutil.ignore_patterns("*.sock"))
+    copy = ProcessManager(watched.manager._installation_id, tmp_path / "copy", orphan_timeout_s=30.0)
+    assert await copy.adopt() == []
+    await copy.close()
+
+
 async def test_of_two_processes_of_one_replica_the_elder_ends(host, tmp_path):
     watched, younger_host, next_host = host(), host(), host()
     elder = await watched.manager.start(a_spec(tmp_path / "artifact"))
@@ -142,6 +154,41 @@ async def test_of_two_processes_of_one_replica_the_elder_ends(host, tmp_path):
     assert elder.pid_created_at <= younger.pid_created_at
     assert [running.pid for running in await next_host.manager.adopt()] == [younger.pid]
     assert (await watched.exits.get()).reason.startswith("killed by signal 9")
+
+
+PARENT = """
+import subprocess
+print("child", subprocess.Popen(["sleep", "600"]).pid)
+"""
+
+
+@pytest.mark.parametrize("adopted", [False, True])
+async def test_what_a_replica_started_ends_with_it_even_if_the_clock_was_set(host, tmp_path, monkeypatch, adopted):
+    watched = host()
+    running = await watched.manager.start(a_spec(tmp_path / "artifact", PARENT + SUMS))
+    await serving_signals(watched, "ready")
+    logged = watched.manager.logs("svm.1.g1.r0", 1000)
+    child = int(logged.partition("child ")[2].split()[0])
+    if adopted:
+        watched = host()
+        await watched.manager.adopt()
+    monkeypatch.setattr(psutil._pslinux, "boot_time", lambda: 1e9)
+    os.kill(running.pid, signal.SIGKILL)
+    await watched.exits.get()
+    while is_alive(child):  # noqa: ASYNC110  # the end of somebody else's child has no event
+        await asyncio.sleep(0.001)
+
+
+async def test_a_replica_that_could_not_be_watched_is_not_left_running(host, tmp_path, monkeypatch):
+    watched = host()
+
+    def exhausted(_pid):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "pidfd_open", exhausted)
+    with pytest.raises(OSError, match="open files"):
+        await watched.manager.start(a_spec(tmp_path / "artifact"))
+    assert find_running(watched.manager._installation_id) == []
 
 
 async def test_logs_of_nobody_are_an_error_and_cannot_leave_the_directory(host, tmp_path):
@@ -179,7 +226,7 @@ def test_how_a_process_ended_is_a_sentence(code, words, sentence):
 
 def test_a_short_data_directory_holds_the_sockets_and_only_the_user_may_enter():
     with tempfile.TemporaryDirectory(prefix="c") as short:
-        directory = socket_directory(Path(short), "i" * 32)
+        directory = socket_directory(Path(short))
         assert directory == Path(short, "run")
         assert stat.S_IMODE(directory.stat().st_mode) == 0o700
 
@@ -187,8 +234,9 @@ def test_a_short_data_directory_holds_the_sockets_and_only_the_user_may_enter():
 def test_a_deep_data_directory_gets_a_private_temporary_one(tmp_path):
     deep = tmp_path / ("d" * 100)
     deep.mkdir()
-    directory = socket_directory(deep, "test-deep-installation-of-clipper")
+    directory = socket_directory(deep)
     try:
+        assert socket_directory(deep) == directory
         assert directory.parent == Path(tempfile.gettempdir())
         assert len(os.fsencode(directory / "0123456789abcdefghij.sock")) < MAX_SOCKET_PATH_BYTES
         assert stat.S_IMODE(directory.stat().st_mode) == 0o700
@@ -201,9 +249,11 @@ def test_a_temporary_directory_that_is_a_link_is_refused(tmp_path, monkeypatch):
     deep = tmp_path / ("d" * 100)
     deep.mkdir()
     (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "clipper-i").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(PermissionError, match="clipper-i"):
-        socket_directory(deep, "i")
+    directory = socket_directory(deep)
+    directory.rmdir()
+    directory.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(PermissionError, match=directory.name):
+        socket_directory(deep)
 
 
 def test_the_command_line_says_everything_that_adoption_needs(tmp_path):

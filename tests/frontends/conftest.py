@@ -47,7 +47,7 @@ async def serve(caplog) -> AsyncIterator[ServeFactory]:
         async def start(*, engine: FakeEngine | None = None, fast: bool = True, **limits) -> Served:
             engine = engine or FakeEngine()
             lane = Lane(engine, HttpCounters())
-            app = create_query_app(lane, Exposition(Measured, lane.counters))
+            app = create_query_app(lane, Exposition(lambda: Measured(refused=lane.counters.refused)).scrape)
             server = HttpServer(
                 app,
                 listen("127.0.0.1", 0),

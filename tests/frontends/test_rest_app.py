@@ -81,7 +81,7 @@ async def test_metrics_speak_openmetrics_to_those_who_ask(serve):
 
 
 def samples(measured: Measured) -> dict[tuple, float]:
-    text, content_type = Exposition(lambda: measured, HttpCounters()).text("")
+    text, content_type = Exposition(lambda: measured).text("")
     assert content_type.startswith("text/plain")
     return {
         (sample.name, *sorted(sample.labels.items())): sample.value
@@ -142,7 +142,7 @@ def test_versions_are_exposed_with_their_labels():
 
 async def test_the_application_serves_predictions_without_our_server():
     lane = Lane(FakeEngine("soon"), HttpCounters())
-    app = create_query_app(lane, Exposition(Measured, lane.counters))
+    app = create_query_app(lane, Exposition(Measured).scrape)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
         reply = await client.post("/digits/predict", json={"input": [1.5]})
         assert (reply.status_code, reply.json()["output"]) == (200, [1.5])

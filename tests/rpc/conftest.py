@@ -63,9 +63,9 @@ async def connect() -> AsyncIterator[Callable[..., Client]]:
     """Dials replicas; afterwards every link is closed, tells nothing more and leaves no task."""
     clients: list[Client] = []
 
-    def connect_one(replica: ReplicaProcess | str, *, replica_id: str = "r1", secret: bytes | None = None) -> Client:
+    def connect_one(replica: ReplicaProcess | str, *, replica_id: str = "r1", **how: Any) -> Client:
         address = replica if isinstance(replica, str) else replica.address
-        client = Client(address, replica_id, secret)
+        client = Client(address, replica_id, **how)
         clients.append(client)
         return client
 

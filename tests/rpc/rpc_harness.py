@@ -75,11 +75,9 @@ class Recorder:
 class Client:
     """A link with its recorder."""
 
-    def __init__(self, address: str, replica_id: str, secret: bytes | None) -> None:
+    def __init__(self, address: str, replica_id: str, **how: Any) -> None:
         self.seen = Recorder()
-        self.link = dial(
-            address, replica_id, self.seen, loop=asyncio.get_running_loop(), clock=time.monotonic, secret=secret
-        )
+        self.link = dial(address, replica_id, self.seen, loop=asyncio.get_running_loop(), clock=time.monotonic, **how)
         self._batches = 0
 
     def send(self, rows: Sequence[bytes], timeout_s: float = 30.0, deadlines: Sequence[float] | None = None) -> int:

@@ -275,6 +275,12 @@ async def test_a_wrong_address_is_refused_at_once(connect: Connect) -> None:
         connect("http://localhost:1")
 
 
+async def test_a_host_that_cannot_be_a_name_is_told(connect: Connect) -> None:
+    client = connect("tcp:a..b:80")
+    await problem(client)
+    assert "cannot connect to tcp:a..b:80" in client.link.problem
+
+
 async def test_a_closed_port_is_told(connect: Connect) -> None:
     client = connect(f"tcp:127.0.0.1:{free_port()}")
     await problem(client)

@@ -76,6 +76,7 @@ async def test_a_model_that_cannot_be_loaded_is_told_with_its_versions(
         ({"flavor": "cobol"}, "There is no flavor 'cobol'; this runtime has noop, python, sklearn"),
         ({"format": 9}, "The artifact has format 9, this runtime reads format 1"),
         ({"format": "one"}, "is not a manifest"),
+        ({"input_type": "doubels"}, "has the input type 'doubels'; this runtime takes bytes, doubles, floats"),
     ],
 )
 async def test_a_wrong_artifact_is_told_with_a_sentence(
@@ -247,24 +248,6 @@ async def test_ctrl_c_of_the_terminal_does_not_end_a_replica(start: Start, ready
     client = await ready(replica)
     replica.kill(signal.SIGINT)
     assert await client.ask(doubles(1)) == [b"0"]
-
-
-async def test_a_replica_without_peers_ends_by_itself(start: Start, ready: Ready) -> None:
-    replica = start(None, "--orphan-timeout-s", "1")
-    client = await ready(replica)
-    assert await client.ask(doubles(1)) == [b"0"]
-    client.link.close()
-    assert await replica.exit_code() == 0
-    assert replica.log()[-1]["event"] == "orphaned"
-
-
-async def test_a_replica_is_not_orphaned_while_somebody_is_connected(start: Start, ready: Ready) -> None:
-    replica = start(None, "--orphan-timeout-s", "1")
-    first, second = await ready(replica), await ready(replica)
-    first.link.close()
-    with pytest.raises(subprocess.TimeoutExpired):
-        await asyncio.to_thread(replica.process.wait, 1.5)
-    assert await second.ask(doubles(1)) == [b"0"]
 
 
 async def test_memory_beyond_the_limit_is_the_rows_error(start: Start, ready: Ready, artifact: Artifact) -> None:

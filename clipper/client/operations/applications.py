@@ -26,7 +26,7 @@ def register_application(
     slo_ms: float,
     default_output: Any = NO_DEFAULT,
     policy: str | Mapping[str, Any] = "single",
-    models: Sequence[str] = (),
+    models: str | Sequence[str] = (),
     min_confidence: float | None = None,
     loss: str | None = None,
 ) -> Steps[dict[str, Any]]:
@@ -38,7 +38,7 @@ def register_application(
         slo_ms: The latency that every answer keeps.
         default_output: Answers where no model can in time; any JSON value, None too. Without it such queries fail.
         policy: How one of the models is chosen, or how they are combined; ``single`` takes one model.
-        models: The models to link; they exist already.
+        models: The model or models to link; they exist already.
         min_confidence: Below this confidence of an ensemble the default output answers.
         loss: How a label is compared with an output: ``zero_one``, ``squared`` or ``absolute``.
 
@@ -52,7 +52,8 @@ def register_application(
         InvalidRequest: A value is missing or out of range.
     """
     optional = {"min_confidence": min_confidence, "loss": loss}
-    body = {"name": name, "input_type": input_type, "slo_ms": slo_ms, "policy": policy, "models": list(models)}
+    body: dict[str, Any] = {"name": name, "input_type": input_type, "slo_ms": slo_ms, "policy": policy}
+    body["models"] = [models] if isinstance(models, str) else list(models)
     body |= {key: value for key, value in optional.items() if value is not None}
     if default_output is not NO_DEFAULT:
         body["default_output"] = default_output

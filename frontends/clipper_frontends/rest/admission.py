@@ -11,7 +11,9 @@ Headers = Sequence[tuple[bytes, bytes]]
 EXPECTS_CONTINUE = 1
 HAS_CONNECTION = 2
 
-_WATCHED_LENGTHS = frozenset(map(len, (b"content-length", b"content-encoding", b"expect", b"connection")))
+_WATCHED_LENGTHS = frozenset(
+    map(len, (b"content-length", b"content-encoding", b"expect", b"connection", b"transfer-encoding"))
+)
 
 
 def admit(method: bytes, headers: Headers, limits: Limits) -> int:
@@ -23,7 +25,7 @@ def admit(method: bytes, headers: Headers, limits: Limits) -> int:
 
     Raises:
         TooLarge: The announced body is over the limit.
-        UnsupportedMediaType: The body is compressed.
+        UnsupportedMediaType: The body is compressed, for the request or for its transfer.
         InvalidRequest: The method opens a tunnel.
     """
     asks = 0
@@ -43,6 +45,8 @@ def _check(name: bytes, value: bytes, limits: Limits) -> int:
         return HAS_CONNECTION
     elif name == b"expect":
         return EXPECTS_CONTINUE if value.lower() == b"100-continue" else 0
+    elif name == b"transfer-encoding" and value.strip().lower() != b"chunked":
+        raise UnsupportedMediaType(f"The body has transfer-encoding '{value.decode('latin-1')}'; send it as 'chunked'.")
     elif name == b"content-encoding" and value.lower() not in (b"identity", b""):
         raise UnsupportedMediaType(f"The body has content-encoding '{value.decode('latin-1')}'; send it uncompressed.")
     return 0

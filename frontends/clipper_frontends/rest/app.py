@@ -1,18 +1,18 @@
 """The FastAPI application of the query port: health, metrics, documentation, and predictions on the ordinary road."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
+from fastapi.responses import PlainTextResponse
 
 from clipper.domain import Query
 from clipper.errors import ClipperError, Unavailable
 from clipper_container.version import __version__
 from clipper_frontends.rest.docs_page import add_docs
-from clipper_frontends.rest.documentation import HEALTH, PREDICT, PREDICTED
-from clipper_frontends.rest.exposition import Exposition
+from clipper_frontends.rest.documentation import HEALTH, METRICS, PREDICT, PREDICTED
 from clipper_frontends.rest.failures import answer_failures, response
 from clipper_frontends.rest.lane import Lane
 from clipper_frontends.rest.reply import Reply, reply_of_error, reply_to_query
@@ -20,8 +20,11 @@ from clipper_frontends.rest.submission import BatchSubmission
 
 _DESCRIPTION = 'Predictions inside the application\'s SLO. Errors are `{"error": sentence, "code": machine_code}`.'
 
+Scrape = Callable[[str], Awaitable[tuple[bytes, str]]]
+"""From an ``Accept`` header to the metrics and their content type; raises `Unavailable` where there are none now."""
 
-def create_query_app(lane: Lane, exposition: Exposition) -> FastAPI:
+
+def create_query_app(lane: Lane, scrape: Scrape) -> FastAPI:
     """What the query port serves besides its fast lane.
 
     ``POST /{app}/predict`` is here too: for the documentation, and for servers other than ours. It shares the decoding,
@@ -35,13 +38,13 @@ def create_query_app(lane: Lane, exposition: Exposition) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    answer_failures(app)
+    answer_failures(app, "The admin API is on a port of its own (1338 unless told otherwise).")
     add_docs(app)
     _add_health(app, lane)
 
-    @app.get("/metrics", summary="Metrics as Prometheus text")
+    @app.get("/metrics", summary="Metrics as Prometheus text", response_class=PlainTextResponse, responses=METRICS)
     async def metrics(request: Request) -> Response:
-        text, content_type = exposition.text(request.headers.get("accept", ""))
+        text, content_type = await scrape(request.headers.get("accept", ""))
         return Response(text, headers={"content-type": content_type})
 
     # A parameter `app` in the signature would make FastAPI document a 422 that never comes.

@@ -65,11 +65,16 @@ def _split(body: bytes) -> dict[str, msgspec.Raw]:
     except msgspec.ValidationError as error:
         raise InvalidRequest(f"The body must be a JSON object with an 'input': {error}.") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidJson(f"The body is not valid JSON: {error}.") from None
+        raise InvalidJson(f"The body is not valid JSON: {error}.{_hint(body)}") from None
     for name in fields:
         if name not in _FIELDS:
             raise InvalidRequest(f"{shown(name)} is not a field of a query; its fields are {', '.join(_FIELDS)}.")
     return fields
+
+
+def _hint(body: bytes) -> str:
+    """What Python, numpy and others write, and JSON does not have."""
+    return " JSON has no NaN and no Infinity." if b"NaN" in body or b"Infinity" in body else ""
 
 
 def _batch_items(text: msgspec.Raw) -> list[msgspec.Raw]:

@@ -119,3 +119,10 @@ PREDICTED: dict[int | str, dict[str, Any]] = {
     **ERRORS,
 }
 HEALTH: dict[int | str, dict[str, Any]] = {503: _json(_ERROR, "Not ready; the sentence says why.")}
+METRICS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "As Prometheus or, where it is accepted, OpenMetrics text.",
+        "content": {kind: {"schema": {"type": "string"}} for kind in ("text/plain", "application/openmetrics-text")},
+    },
+    503: _json(_ERROR, "Not now; the sentence says why."),
+}

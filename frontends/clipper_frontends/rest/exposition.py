@@ -9,7 +9,6 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from clipper.metrics import ApplicationMetrics, Histogram, VersionMetrics
-from clipper_frontends.rest.submission import HttpCounters
 
 VersionKey = tuple[str, str]
 """(model, version)."""
@@ -46,6 +45,8 @@ class Measured:
     cache_entries: int = 0
     ready: bool = False
     revision: int = 0
+    refused: Mapping[str, int] = field(default_factory=dict)
+    """Requests that never became a query, by error code."""
     further: Mapping[str, float] = field(default_factory=dict)
     """Further gauges by name, such as the age of the configuration; without the prefix ``clipper_``."""
 
@@ -53,9 +54,8 @@ class Measured:
 class Exposition(Collector):
     """Encodes what ``measure`` returns; own registry, so that several servers may live in one process."""
 
-    def __init__(self, measure: Callable[[], Measured], http: HttpCounters) -> None:
+    def __init__(self, measure: Callable[[], Measured]) -> None:
         self._measure = measure
-        self._http = http
         self._registry = CollectorRegistry()
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -65,6 +65,10 @@ class Exposition(Collector):
         """The exposition and its content type, in the format that the ``Accept`` header asks for."""
         encode, content_type = choose_encoder(accept)
         return encode(self._registry), content_type
+
+    async def scrape(self, accept: str) -> tuple[bytes, str]:
+        """`text`, for a query port whose own process does the measuring."""
+        return self.text(accept)
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: registering must not collect."""
@@ -79,7 +83,7 @@ class Exposition(Collector):
         refused = CounterMetricFamily(
             "clipper_http_refused", "Prediction requests that never became a query, by error code.", labels=["code"]
         )
-        for code, count in self._http.refused.items():
+        for code, count in measured.refused.items():
             refused.add_metric([code], count)
         yield refused
 

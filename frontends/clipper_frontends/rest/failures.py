@@ -1,11 +1,14 @@
 """Whatever goes wrong inside a FastAPI application, in the shape of our errors."""
 
-import logging
+from collections.abc import Iterator
+from inspect import isclass
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 
 from clipper.errors import (
     Cancelled,
@@ -19,9 +22,10 @@ from clipper.errors import (
     Unauthenticated,
     UnsupportedMediaType,
 )
+from clipper.validation import faults_as_error
 from clipper_frontends.rest.reply import Reply, reply_of_error
 
-log = logging.getLogger(__name__)
+_METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 _CLASS_OF_STATUS: dict[int, type[ClipperError]] = {
     error.http_status: error
@@ -29,8 +33,14 @@ _CLASS_OF_STATUS: dict[int, type[ClipperError]] = {
 }
 
 
-def answer_failures(app: FastAPI) -> None:
-    """Make ``app`` answer every failure with ``{"error", "code"}``; a traceback goes to the log, never to a caller."""
+def answer_failures(app: FastAPI, elsewhere: str) -> None:
+    """Make ``app`` answer every failure with ``{"error", "code"}``; a traceback goes to the log, never to a caller.
+
+    Args:
+        app: The application.
+        elsewhere: The sentence for who asks here what another port serves.
+    """
+    app.state.elsewhere = elsewhere
     app.add_exception_handler(ClipperError, _on_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
@@ -51,14 +61,14 @@ async def _on_error(request: Request, error: Exception) -> Response:  # noqa: AR
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
-    headers = getattr(error, "headers", None) or {}
-    path, method = request.url.path, request.method
+    headers = dict(getattr(error, "headers", None) or {})
+    path, method = request.scope["path"], request.method
     match status:
         case 404:
-            sentence = f"There is nothing at '{path}'; /docs shows what there is."
+            sentence = f"There is nothing at '{path}'; /docs shows what there is. {request.app.state.elsewhere}"
         case 405:
-            allowed = headers.get("Allow", headers.get("allow", ""))
-            sentence = f"'{path}' does not take the method {method}; it takes {allowed}."
+            headers["Allow"] = ", ".join(_methods_of(request))
+            sentence = f"'{path}' does not take the method {method}; it takes {headers['Allow']}."
         case _:
             sentence = f"{getattr(error, 'detail', error)}".rstrip(".") + "."
     kind = _CLASS_OF_STATUS.get(status, InvalidRequest if status < 500 else InternalError)  # noqa: PLR2004
@@ -66,10 +76,27 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     return response(reply_of_error(kind(sentence), pairs)._replace(status=status))
 
 
-async def _on_validation_error(request: Request, error: Exception) -> Response:  # noqa: ARG001
+def _methods_of(request: Request) -> Iterator[str]:
+    """Those of all routes at this path; the framework names the first one's only."""
+    for method in _METHODS:
+        scope = {**request.scope, "method": method}
+        if any(route.matches(scope)[0] is Match.FULL for route in request.app.router.routes):
+            yield method
+
+
+async def _on_validation_error(request: Request, error: Exception) -> Response:
     faults = error.errors() if isinstance(error, RequestValidationError) else []
-    sentences = [f"{'.'.join(str(step) for step in fault['loc'])}: {fault['msg']}" for fault in faults]
-    return response(reply_of_error(InvalidRequest("; ".join(sentences) + ".")))
+    without_place = [{**fault, "loc": tuple(fault["loc"])[1:]} for fault in faults]
+    return response(reply_of_error(faults_as_error(without_place, "the request", _body_fields(request))))
+
+
+def _body_fields(request: Request) -> tuple[str, ...]:
+    """The fields of the body that the route takes, to be offered where another one came."""
+    hints = getattr(request.scope.get("endpoint"), "__annotations__", {})
+    bodies = [
+        hint for name, hint in hints.items() if name != "return" and isclass(hint) and issubclass(hint, BaseModel)
+    ]
+    return tuple(field for body in bodies for field in body.model_fields)
 
 
 async def _on_disconnect(request: Request, error: Exception) -> Response:  # noqa: ARG001

@@ -7,6 +7,10 @@ from clipper.settings import Settings
 
 MAX_INPUTS_PER_REQUEST = 16_384
 MAX_UID_CHARS = 256
+MAX_SPEC_BYTES = 1 << 20
+"""Of the part of a deployment that says what is deployed."""
+MAX_FRAMING_BYTES = 64 << 10
+"""Of what a multipart body has around its two parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +48,9 @@ class Limits:
 
     @classmethod
     def of_uploads(cls, settings: Settings) -> Self:
-        """The limits of the admin port, which takes artifacts."""
+        """The limits of the admin port: a deployment with the largest artifact passes as a whole."""
         return cls(
-            max_body_bytes=settings.max_artifact_bytes,
+            max_body_bytes=settings.max_artifact_bytes + MAX_SPEC_BYTES + MAX_FRAMING_BYTES,
             max_header_bytes=settings.max_header_bytes,
             request_timeout_s=settings.request_timeout_s,
             keep_alive_s=settings.keep_alive_s,

@@ -38,7 +38,9 @@ from clipper_frontends.rest.upgrade import without_upgrade
 log = logging.getLogger(__name__)
 
 _FED_AT_ONCE = 64 << 10
-"""The parser takes a chunk whole; slices bound how many small requests come out of one before reading can pause."""
+_FED_OF_MANY = 512
+"""The parser takes a chunk whole. Slices bound how many requests come out of one before reading can pause: 64 KB could
+be 2,000 small ones, and 50 clients who send that would keep everybody else waiting for two seconds."""
 
 
 class _StopParsing(Exception):  # not an error: the only way to stop httptools inside a chunk
@@ -74,7 +76,7 @@ class Protocol(Connection):
         """Bytes came."""
         if self._deaf:
             return
-        if self._held or len(data) > _FED_AT_ONCE:
+        if self._held or len(data) > _FED_AT_ONCE or self._are_many(data):
             self._held += data
             self._feed_held()
         else:
@@ -124,10 +126,20 @@ class Protocol(Connection):
 
     def _feed_held(self) -> None:
         while self._held and not self._feeding and not self.flow.blocked:
-            data, self._held = self._held[:_FED_AT_ONCE], self._held[_FED_AT_ONCE:]
+            many = self._are_many(self._held[:_FED_AT_ONCE])
+            size = _FED_OF_MANY if many else _FED_AT_ONCE
+            data, self._held = self._held[:size], self._held[size:]
             self._feed(data)
+            if many and self.line.waiting:
+                self.flow.pause(
+                    Pause.PIPELINE
+                )  # the rest when half of these are answered and others had a turn
         if self._ended:
             self._on_all_fed()
+
+    def _are_many(self, data: bytes) -> bool:
+        """Whether more requests may be in there than are to be under way; every head ends with an empty line."""
+        return len(data) > _FED_OF_MANY and data.count(HEAD_END) > self._max_pipelined
 
     def _feed_without_upgrade(self, rest: bytes) -> None:
         head = without_upgrade(self.parser.get_method(), self.url, self.parser.get_http_version(), self.headers)

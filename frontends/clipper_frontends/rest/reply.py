@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from clipper.engine.answer import Answer
-from clipper.errors import ClipperError
+from clipper.errors import ClipperError, Unauthenticated
 
 JSON = b"application/json"
 _encode = msgspec.json.encode
@@ -40,9 +40,11 @@ def reply_to_batch(answers: Iterable[Answer]) -> Reply:
 
 
 def reply_of_error(error: ClipperError, headers: Sequence[tuple[bytes, bytes]] = ()) -> Reply:
-    """The reply that carries an error; with ``Retry-After`` in whole seconds where waiting helps."""
+    """The reply that carries an error: with ``Retry-After`` in whole seconds where waiting helps, and how to log in."""
     if error.retry_after_s is not None:
         headers = [*headers, (b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_s)))]
+    if isinstance(error, Unauthenticated):
+        headers = [*headers, (b"www-authenticate", b"Bearer")]
     return Reply(error.http_status, _encode(error.to_json()), headers)
 
 

@@ -25,14 +25,46 @@ _POLL_INTERVAL_S = 0.01
 _NOTICE_S = 0.2
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
     """A socket bound to an address, port 0 for any free one.
+
+    Args:
+        host: Name or address.
+        port: Its port.
+        shared: Whether other processes of this user may `join` it.
 
     Raises:
         OSError: The address is in use, or not one of this machine.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    listener = _bound(host, port)
+    if shared:  # Only now: a socket that was already open to others would share the port of somebody else's server.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listener.listen(_BACKLOG)
+    return listener
+
+
+def join(host: str, port: int) -> socket.socket:
+    """A socket bound to an address that another process of this user shares; clients come once a server starts on it.
+
+    Raises:
+        OSError: The address is not shared.
+    """
+    return _bound(host, port, socket.SO_REUSEPORT)
+
+
+def _bound(host: str, port: int, *options: int) -> socket.socket:
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        for option in (socket.SO_REUSEADDR, *options):
+            bound.setsockopt(socket.SOL_SOCKET, option, 1)
+        if bound.family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        fault = (error.strerror or str(error)).lower()
+        raise OSError(error.errno, f"{fault}: {host} port {port}. Choose another address or port.") from None
+    return bound
 
 
 class HttpServer:

@@ -13,8 +13,9 @@ from clipper.settings import LOOPBACK_HOSTS
 
 JSON = "application/json"
 MULTIPART = "multipart/form-data"
-_BODYLESS_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
-"""May come without a body and then without a content type. A browser asks before it sends PUT or DELETE elsewhere."""
+_METHODS_WITH_A_BODY = frozenset({"POST", "PATCH"})
+"""Every other one may come without a body and then without a content type; of these a browser's form can send POST."""
+_NO_HOST = frozenset("@/?#\\")
 _OWN_PAGES = frozenset({"same-origin", "none"})
 
 
@@ -91,7 +92,7 @@ def check_content_type(method: str, headers: Mapping[str, str]) -> None:
     if content_type in {JSON, MULTIPART}:
         return
     has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
-    if not content_type and not has_body and method in _BODYLESS_METHODS:
+    if not content_type and not has_body and method not in _METHODS_WITH_A_BODY:
         return
     came = f"'{content_type}' came" if content_type else "none came"
     raise UnsupportedMediaType(f"The content type must be {JSON}, or {MULTIPART} for a deployment; {came}.")
@@ -104,7 +105,9 @@ def _is_same_origin(origin: str, host: str) -> bool:
 
 
 def _hostname(host: str) -> str:
-    """The Host header without its port; an IPv6 address without its brackets."""
+    """The Host header without its port; an IPv6 address without its brackets. What else a URL may have is no host."""
+    if not _NO_HOST.isdisjoint(host):
+        return ""
     try:
         return (urlsplit(f"//{host}").hostname or "").lower()
     except ValueError:

@@ -3,13 +3,15 @@
 from fastapi import FastAPI
 
 from clipper_container.version import __version__
-from clipper_frontends.rest.admin import applications, artifacts, failures, models, replicas, status, versions
+from clipper_frontends.rest.admin import applications, artifacts, models, replicas, status, versions
 from clipper_frontends.rest.admin.access import Access
 from clipper_frontends.rest.admin.context import AdminContext
 from clipper_frontends.rest.admin.guard import Guard
 from clipper_frontends.rest.admin.schemas import ErrorBody
+from clipper_frontends.rest.docs_page import add_docs
+from clipper_frontends.rest.failures import answer_failures
 
-_FAILURES = (400, 401, 403, 404, 409, 413, 415, 503)
+_FAILURES = (400, 401, 403, 404, 405, 409, 413, 415, 503)
 
 
 def create_admin_app(context: AdminContext) -> FastAPI:
@@ -20,12 +22,15 @@ def create_admin_app(context: AdminContext) -> FastAPI:
         description="Applications, models, versions and their replicas. Every change is made in the store; "
         "the controller and every frontend follow it.",
         responses={status: {"model": ErrorBody} for status in _FAILURES},
+        docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
     )
     app.state.context = context
     for module in (applications, models, versions, artifacts, replicas, status):
         app.include_router(module.router, prefix="/admin")
-    failures.install(app)
+    answer_failures(app, "Queries go to the query port; GET /admin/status has its address.")
+    add_docs(app)
     settings = context.settings
     app.add_middleware(
         Guard,

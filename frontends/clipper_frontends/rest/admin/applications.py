@@ -10,11 +10,12 @@ from clipper.control.lookup import find_application
 from clipper.domain import Application
 from clipper.errors import BadRequest
 from clipper_frontends.rest.admin.context import Context
-from clipper_frontends.rest.admin.schemas import Choice, Deleted, Selection
+from clipper_frontends.rest.admin.schemas import Choice, Deleted, Selection, patch_of
 
 router = APIRouter(prefix="/apps", tags=["applications"])
 ONE: dict[int | str, dict[str, Any]] = {200: {"model": Application}}
 CREATED: dict[int | str, dict[str, Any]] = {201: {"model": Application}}
+PATCH = patch_of(Application, desired.PATCHABLE_APPLICATION_FIELDS)
 MANY: dict[int | str, dict[str, Any]] = {200: {"model": list[Application]}}
 
 
@@ -44,7 +45,7 @@ async def get_application(context: Context, app: str) -> JSONResponse:
     return _answer(find_application(snapshot.desired, app))
 
 
-@router.patch("/{app}", response_model=None, responses=ONE)
+@router.patch("/{app}", response_model=None, responses=ONE, openapi_extra=PATCH)
 async def patch_application(context: Context, app: str, patch: dict[str, Any]) -> JSONResponse:
     """Replace the fields that the body names; the others stay."""
     snapshot = await context.change(lambda d, _revision: desired.patch_application(d, app, patch))

@@ -1,19 +1,25 @@
 """The middleware in front of every route: who may pass is decided before the body is read, and the body is bounded."""
 
 import asyncio
-from collections.abc import MutableMapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from clipper.errors import ClipperError, InvalidJson, RequestTimeout, TooLarge
+from clipper.errors import ClipperError, InvalidRequest, RequestTimeout, TooLarge, UnsupportedMediaType
+from clipper.json_encoding import decode
 from clipper_frontends.rest.admin.access import MULTIPART, Access
-from clipper_frontends.rest.admin.failures import response_to
+from clipper_frontends.rest.failures import response
+from clipper_frontends.rest.reply import reply_of_error
+
+_UPLOADS = re.compile(r"/admin/models/[^/]+/versions")
+_ONCE = frozenset({"host", "origin", "authorization", "content-type", "sec-fetch-site"})
+"""What decides whether a request passes comes once, or two readers could each believe another one."""
 
 
 class Guard:
-    """Pure ASGI. A multipart body is left to its route, which streams it; any other is read here, whole and bounded."""
+    """Pure ASGI. A deployment is left to its route, which streams it; other bodies are read here, whole and bounded."""
 
     def __init__(self, app: ASGIApp, access: Access, max_body_bytes: int, body_timeout_s: float) -> None:
         self._app = app
@@ -29,17 +35,17 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         try:
+            headers = _by_name(scope["headers"])
             self._access.check(scope["method"], headers)
-            if not headers.get("content-type", "").lower().startswith(MULTIPART):
+            if not _is_upload(scope, headers):
                 receive = await self._read(headers, receive)
         except ClipperError as refusal:
-            await response_to(refusal)(scope, receive, send)
+            await response(reply_of_error(refusal))(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
-    async def _read(self, headers: MutableMapping[str, str], receive: Receive) -> Receive:
+    async def _read(self, headers: Mapping[str, str], receive: Receive) -> Receive:
         """The body, bounded in size and time, as a channel that gives it out once more."""
         length = headers.get("content-length", "0")
         if length.isdigit() and int(length) > self._max_body_bytes:
@@ -67,18 +73,27 @@ class Guard:
             if len(body) > self._max_body_bytes:
                 raise self._too_large()
             if not message.get("more_body", False):
-                _require_json(bytes(body))
+                if body:
+                    decode(bytes(body), "The body")  # stricter than the parser behind, which takes NaN
                 return [{"type": "http.request", "body": bytes(body), "more_body": False}]
 
     def _too_large(self) -> TooLarge:
         return TooLarge(f"The body is larger than the {self._max_body_bytes} bytes that this server takes.")
 
 
-def _require_json(body: bytes) -> None:
-    """Stricter than the parser behind: no NaN, no lone surrogates, no number out of range; none could be stored."""
-    if not body:
-        return
-    try:
-        msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise InvalidJson(f"The body must be JSON: {error}.") from None
+def _by_name(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name_bytes, value in headers:
+        name = name_bytes.decode("latin-1").lower()
+        if name in found and name in _ONCE:
+            raise InvalidRequest(f"The header '{name}' came more than once.")
+        found[name] = value.decode("latin-1")
+    return found
+
+
+def _is_upload(scope: Scope, headers: Mapping[str, str]) -> bool:
+    if not headers.get("content-type", "").lower().startswith(MULTIPART):
+        return False
+    if scope["method"] != "POST" or not _UPLOADS.fullmatch(scope["path"]):
+        raise UnsupportedMediaType(f"Only a deployment is {MULTIPART}; everything else is application/json.")
+    return True

@@ -5,9 +5,10 @@ from typing import Any
 from fastapi import APIRouter
 
 from clipper.control import desired
+from clipper.domain import Model
 from clipper_frontends.rest.admin.context import Context
 from clipper_frontends.rest.admin.measurements import measured_versions
-from clipper_frontends.rest.admin.schemas import Deleted, ModelInfo, Promotion
+from clipper_frontends.rest.admin.schemas import Deleted, ModelInfo, Promotion, patch_of
 from clipper_frontends.rest.admin.views import model_info
 
 router = APIRouter(prefix="/models", tags=["models"])
@@ -27,7 +28,7 @@ async def get_model(context: Context, model: str) -> ModelInfo:
     return model_info(await context.store.snapshot(), model, measured_versions(context))
 
 
-@router.patch("/{model}")
+@router.patch("/{model}", openapi_extra=patch_of(Model, desired.PATCHABLE_MODEL_FIELDS))
 async def patch_model(context: Context, model: str, patch: dict[str, Any]) -> ModelInfo:
     """``{"keep_warm": 2}``: how many earlier versions stay ready for a rollback."""
     snapshot = await context.change(lambda d, _revision: desired.patch_model(d, model, patch))
@@ -44,6 +45,5 @@ async def delete_model(context: Context, model: str) -> Deleted:
 @router.put("/{model}/current")
 async def promote(context: Context, model: str, promotion: Promotion) -> ModelInfo:
     """Give a version the traffic, to roll forward or back; the one that has it keeps it until this one is ready."""
-    version = str(promotion.version)
-    snapshot = await context.change(lambda d, _revision: desired.promote(d, model, version))
+    snapshot = await context.change(lambda d, _revision: desired.promote(d, model, promotion.version))
     return model_info(snapshot, model, measured_versions(context))

@@ -1,10 +1,21 @@
-"""The shapes of the admin API's answers."""
+"""The shapes of the admin API's requests and answers."""
 
+from collections.abc import Collection
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from clipper.domain import Application, Batching, Caching, InputType, Limits, Replica, VersionState
+from clipper.domain import Application, Batching, Caching, InputType, Limits, Replica, VersionName, VersionState
+
+
+def patch_of(kind: type[BaseModel], fields: Collection[str], **further: dict[str, Any]) -> dict[str, Any]:
+    """What OpenAPI says of a body with some of the ``fields`` of ``kind``, and ``further`` ones with their schema."""
+    properties = kind.model_json_schema(ref_template="#/components/schemas/{model}")["properties"]
+    patched = {name: schema for name, schema in properties.items() if name in fields}
+    for schema in patched.values():
+        schema.pop("default", None)  # what is not named stays as it is
+    schema = {"type": "object", "properties": patched | further, "additionalProperties": False}
+    return {"requestBody": {"content": {"application/json": {"schema": schema}}}}
 
 
 class ErrorBody(BaseModel):
@@ -95,7 +106,7 @@ class Promotion(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    version: str | int
+    version: VersionName
 
 
 class Logs(BaseModel):

@@ -3,24 +3,25 @@
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
 from fastapi import APIRouter, Request
 
 from clipper.control import desired
 from clipper.control.artifacts import Artifact
+from clipper.control.lookup import stillborn_generation
 from clipper.domain import Desired, Name, VersionSpec
-from clipper.errors import AlreadyExists, InvalidJson, InvalidRequest, TooLarge, UnsupportedMediaType
+from clipper.errors import InvalidRequest, UnsupportedMediaType
+from clipper.json_encoding import decode
 from clipper.validation import validated
 from clipper_frontends.rest.admin.access import MULTIPART
 from clipper_frontends.rest.admin.context import AdminContext, Context
 from clipper_frontends.rest.admin.measurements import measured_versions
 from clipper_frontends.rest.admin.multipart import parts
-from clipper_frontends.rest.admin.schemas import Deleted, VersionInfo
+from clipper_frontends.rest.admin.schemas import Deleted, VersionInfo, patch_of
 from clipper_frontends.rest.admin.views import model_info, version_info
+from clipper_frontends.rest.limits import MAX_SPEC_BYTES
 
 router = APIRouter(prefix="/models/{model}/versions", tags=["versions"])
 
-MAX_SPEC_BYTES = 1 << 20
 _UPLOAD_SCHEMA: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -43,6 +44,8 @@ _UPLOAD_SCHEMA: dict[str, Any] = {
     }
 }
 
+_PATCH = patch_of(VersionSpec, desired.PATCHABLE_VERSION_FIELDS, wanted={"const": False})
+
 
 @router.get("")
 async def list_versions(context: Context, model: str) -> list[VersionInfo]:
@@ -52,8 +55,12 @@ async def list_versions(context: Context, model: str) -> list[VersionInfo]:
 
 @router.post("", status_code=201, openapi_extra=_UPLOAD_SCHEMA)
 async def create_version(context: Context, model: Name, request: Request) -> VersionInfo:
-    """Deploy a version: ``spec`` (JSON) first, then ``artifact`` (tar). Its state tells when it is ready."""
+    """Deploy a version: ``spec`` (JSON) first, then ``artifact`` (tar). Its state tells when it is ready.
+
+    A version of this name that failed without ever having had the traffic is replaced.
+    """
     spec, artifact = await _receive(context, model, request)
+    observed = (await context.store.snapshot()).observed
 
     def create(wanted: Desired, revision: int) -> Desired:
         return desired.create_version(
@@ -64,6 +71,7 @@ async def create_version(context: Context, model: Name, request: Request) -> Ver
             digest=artifact.digest if artifact else None,
             manifest=artifact.manifest if artifact else {},
             now=context.wall_clock(),
+            replaceable=stillborn_generation(observed, model, spec.version),
         )
 
     snapshot = await context.change(create)
@@ -78,7 +86,7 @@ async def get_version(context: Context, model: str, version: str) -> VersionInfo
     return version_info(snapshot, model, version, measured_versions(context))
 
 
-@router.patch("/{version}")
+@router.patch("/{version}", openapi_extra=_PATCH)
 async def patch_version(context: Context, model: str, version: str, patch: dict[str, Any]) -> VersionInfo:
     """Replace ``replicas``, ``batching``, ``caching`` or ``limits``; ``{"wanted": false}`` stops the version."""
     snapshot = await context.change(lambda d, _revision: _patched(d, model, version, patch))
@@ -110,14 +118,12 @@ async def _receive(context: AdminContext, model: str, request: Request) -> tuple
     if not content_type.lower().startswith(MULTIPART):
         raise UnsupportedMediaType(f"A deployment is {MULTIPART} with the parts 'spec' and 'artifact'.")
     max_bytes = context.settings.max_artifact_bytes
-    length = request.headers.get("content-length", "0")
-    if length.isdigit() and int(length) > max_bytes + 2 * MAX_SPEC_BYTES:
-        raise TooLarge(f"The artifact is larger than the {max_bytes} bytes that this server takes.")
     spec: VersionSpec | None = None
     artifact: Artifact | None = None
     async for part in parts(content_type, request.stream()):
         if part.name == "spec" and spec is None:
-            spec = _parse_spec(await part.read(MAX_SPEC_BYTES))
+            said = decode(await part.read(MAX_SPEC_BYTES), "The part 'spec'")
+            spec = validated(VersionSpec, said, "the part 'spec'")
             await _refuse_existing(context, model, spec.version)
         elif part.name == "artifact" and artifact is None:
             artifact = await context.artifacts.put(part.chunks, max_bytes)
@@ -128,17 +134,8 @@ async def _receive(context: AdminContext, model: str, request: Request) -> tuple
     return spec, artifact
 
 
-def _parse_spec(text: bytes) -> VersionSpec:
-    try:
-        value = msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise InvalidJson(f"The part 'spec' must be JSON: {error}.") from None
-    return validated(VersionSpec, value, "the part 'spec'")
-
-
 async def _refuse_existing(context: AdminContext, model: str, version: str) -> None:
     """Before gigabytes are sent in vain; the store decides when it comes to it."""
-    if (await context.store.snapshot()).desired.version(model, version) is not None:
-        raise AlreadyExists(
-            f"The version '{version}' of the model '{model}' exists. Deploy under another version, or delete it first."
-        )
+    snapshot = await context.store.snapshot()
+    replaceable = stillborn_generation(snapshot.observed, model, version)
+    desired.refuse_existing_version(snapshot.desired, model, version, replaceable=replaceable)

@@ -21,7 +21,7 @@ def model_info(snapshot: Snapshot, name: str, measured: Measured) -> ModelInfo:
     versions = sorted(snapshot.desired.versions.get(name, {}).values(), key=lambda version: version.generation)
     return ModelInfo(
         name=name,
-        current=snapshot.observed.current.get(name),
+        current=current_version(snapshot, name, measured),
         target=model.target,
         keep_warm=model.keep_warm,
         applications=applications_of(snapshot.desired, name),
@@ -38,6 +38,18 @@ def version_info(snapshot: Snapshot, model: str, version: str, measured: Measure
     return _version_info(snapshot, find_version(snapshot.desired, model, version), measured)
 
 
+def current_version(snapshot: Snapshot, model: str, measured: Measured) -> str | None:
+    """The version that has the model's traffic.
+
+    A frontend follows the controller as soon as its own link to the new version is ready. Whoever reads here that a
+    version is current gets its answers from there: where this frontend still sends its queries elsewhere, that counts.
+    """
+    chosen = snapshot.observed.current.get(model)
+    versions = snapshot.desired.versions.get(model, {})
+    asked = [version for version in versions if measured.get(f"{model}:{version}", {}).get("traffic")]
+    return next((version for version in asked if version != chosen), asked[0] if asked else chosen)
+
+
 def _version_info(snapshot: Snapshot, version: Version, measured: Measured) -> VersionInfo:
     model, name = version.key
     status = _status(snapshot, version)
@@ -50,7 +62,7 @@ def _version_info(snapshot: Snapshot, version: Version, measured: Measured) -> V
         state=status.state,
         reason=status.reason,
         since=status.since,
-        current=snapshot.observed.current.get(model) == name,
+        current=current_version(snapshot, model, measured) == name,
         target=snapshot.desired.models[model].target == name,
         serving=_is_serving(numbers),
         wanted=version.wanted,
@@ -92,8 +104,7 @@ def _replicas(snapshot: Snapshot, version: Version) -> Iterable[Replica]:
 
 
 def _is_serving(measured: Mapping[str, Any] | None) -> bool:
-    frontend = (measured or {}).get("frontend") or {}
-    return any(replica["state"] == "ready" for replica in frontend.get("replicas", ()))
+    return bool((measured or {}).get("serving"))
 
 
 def _last_words(replicas: Iterable[Replica]) -> str | None:

@@ -1,0 +1,182 @@
+"""What the main process and its further frontends tell each other: one line of JSON a message, over standard streams.
+
+Counters travel as they are: the reader adds them up.
+"""
+
+from typing import Any
+
+import msgspec
+
+from clipper.engine.status import FrontendView, VersionKey
+from clipper.metrics import ApplicationMetrics, Histogram, VersionMetrics
+from clipper_frontends.rest.exposition import Measured
+
+MAX_LINE_BYTES = 64 << 20
+"""Metrics of thousands of versions; a longer line is a fault."""
+
+
+class Begin(msgspec.Struct, tag="begin"):
+    """The first line to a worker. ``settings`` are those of the server, in JSON, without the administrator's token."""
+
+    number: int
+    settings: dict[str, Any]
+    host: str
+    port: int
+
+
+class Changed(msgspec.Struct, tag="changed"):
+    """The store may have changed."""
+
+
+class Drain(msgspec.Struct, tag="drain"):
+    """Say that you are not ready, and serve on."""
+
+
+class Stop(msgspec.Struct, tag="stop"):
+    """Accept nobody any more, answer what was accepted, and end."""
+
+
+class Scraped(msgspec.Struct, tag="scraped"):
+    """The metrics of the whole server, as the scrape of this number asked for."""
+
+    number: int
+    text: bytes
+    content_type: str
+
+
+class Scrape(msgspec.Struct, tag="scrape"):
+    """A worker is asked for metrics, with this ``Accept`` header."""
+
+    number: int
+    accept: str
+
+
+class Report(msgspec.Struct, tag="report"):
+    """How a worker is; the first one says that it takes queries.
+
+    ``stalled``: for each replica with work of this frontend outstanding, for how many seconds its oldest batch has been
+    away.
+    """
+
+    ready: bool
+    reason: str
+    revision: int
+    serving: frozenset[VersionKey]
+    traffic: frozenset[VersionKey]
+    stalled: dict[str, float]
+    applications: dict[str, ApplicationMetrics]
+    versions: list[tuple[VersionKey, VersionMetrics]]
+    refused: dict[str, int]
+    queued: list[tuple[VersionKey, int]]
+    in_flight: list[tuple[VersionKey, int]]
+    cache_bytes: int
+    cache_entries: int
+    further: dict[str, float]
+
+    @property
+    def measured(self) -> Measured:
+        """As the exposition has it."""
+        return Measured(
+            applications=self.applications,
+            versions=dict(self.versions),
+            refused=self.refused,
+            queued=dict(self.queued),
+            in_flight=dict(self.in_flight),
+            cache_bytes=self.cache_bytes,
+            cache_entries=self.cache_entries,
+            ready=self.ready,
+            revision=self.revision,
+            further=self.further,
+        )
+
+    @property
+    def view(self) -> FrontendView:
+        """As the status has it."""
+        return FrontendView(self.ready, self.reason, self.serving, self.traffic)
+
+
+def report(measured: Measured, view: FrontendView, stalled: dict[str, float]) -> Report:
+    """What a worker says of itself."""
+    return Report(
+        ready=view.ready,
+        reason=view.reason,
+        revision=measured.revision,
+        serving=view.serving,
+        traffic=view.traffic,
+        stalled=stalled,
+        applications=dict(measured.applications),
+        versions=list(measured.versions.items()),
+        refused=dict(measured.refused),
+        queued=list(measured.queued.items()),
+        in_flight=list(measured.in_flight.items()),
+        cache_bytes=measured.cache_bytes,
+        cache_entries=measured.cache_entries,
+        further=dict(measured.further),
+    )
+
+
+ToWorker = Begin | Changed | Drain | Stop | Scraped
+FromWorker = Report | Scrape
+
+
+def encode(message: ToWorker | FromWorker) -> bytes:
+    """The message with its line's end."""
+    return _ENCODER.encode(message) + b"\n"
+
+
+def decode_to_worker(line: bytes) -> ToWorker:
+    """The message of a line.
+
+    Raises:
+        msgspec.DecodeError: It is none, or not whole.
+    """
+    return _TO_WORKER.decode(line)
+
+
+def decode_from_worker(line: bytes) -> FromWorker:
+    """The message of a line.
+
+    Raises:
+        msgspec.DecodeError: It is none, or not whole.
+    """
+    return _FROM_WORKER.decode(line)
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case Histogram():
+            return {"bounds": value.bounds, "counts": value.counts, "total": value.total}
+        case ApplicationMetrics():
+            outcomes = [[outcome, cause, count] for (outcome, cause), count in value.outcomes.items()]
+            return {"outcomes": outcomes, "latency_s": value.latency_s}
+        case VersionMetrics():
+            return {name: getattr(value, name) for name in VersionMetrics.__slots__}
+    raise NotImplementedError(f"{type(value).__name__} does not travel")
+
+
+def _from_plain(kind: type, plain: Any) -> Any:
+    if kind is ApplicationMetrics:
+        application = ApplicationMetrics()
+        application.outcomes.update({(outcome, cause): count for outcome, cause, count in plain["outcomes"]})
+        application.latency_s = _histogram(plain["latency_s"])
+        return application
+    version = VersionMetrics()
+    for name, value in plain.items():
+        if isinstance(getattr(version, name), Histogram):
+            setattr(version, name, _histogram(value))
+        elif isinstance(value, dict):
+            getattr(version, name).update(value)
+        else:
+            setattr(version, name, value)
+    return version
+
+
+def _histogram(plain: dict[str, Any]) -> Histogram:
+    histogram = Histogram(plain["bounds"])
+    histogram.counts, histogram.total = plain["counts"], plain["total"]
+    return histogram
+
+
+_ENCODER = msgspec.json.Encoder(enc_hook=_plain)
+_TO_WORKER: msgspec.json.Decoder[ToWorker] = msgspec.json.Decoder(ToWorker)
+_FROM_WORKER: msgspec.json.Decoder[FromWorker] = msgspec.json.Decoder(FromWorker, dec_hook=_from_plain)
