@@ -26,7 +26,17 @@ class Ticket(Call):
         on_answer: Callable[[Answer], None],
         app: ServedApplication | None,
     ) -> None:
-        super().__init__(query.row, query.arrived_s, deadline_s, on_result)
+        # Call.__init__ written out: one is made for every query, and the second call costs a tenth of a microsecond.
+        self.row = query.row
+        self.submitted_s = query.arrived_s
+        self.deadline_s = deadline_s
+        self.on_result = on_result
+        self.flight = None
+        self.output = None
+        self.error = None
+        self.cached = False
+        self.coalesced = False
+        self.trace = None
         self.query = query
         self.on_answer = on_answer
         self.app = app

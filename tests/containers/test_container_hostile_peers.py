@@ -157,14 +157,20 @@ def test_more_peers_than_there_may_be_are_turned_away(peer: Callable[[], RawPeer
     first = peer()
     first.greet()
     with contextlib.ExitStack() as crowd:
-        for _ in range(MAX_PEERS + 1):
-            one = crowd.enter_context(RawPeer(replica[0]))
-            one.send(wire.control(Kind.HELLO, wire.DialerHello("r1", "0" * 32)))
-            if one.read() is None:
-                break
-        else:
-            pytest.fail("nobody was turned away")
+        for _ in range(MAX_PEERS - 1):
+            crowd.enter_context(RawPeer(replica[0])).greet()
+        assert crowd.enter_context(RawPeer(replica[0])).read() is None
         assert wire.decode_reply(first.ask().payload).outputs == [b"0"]
+
+
+def test_strangers_who_hold_connections_shut_nobody_out(peer: Callable[[], RawPeer]) -> None:
+    for _ in range(MAX_PEERS + 10):
+        stranger = peer()
+        stranger.send(wire.control(Kind.HELLO, wire.DialerHello("r1", "0" * 32)))
+        stranger.until(Kind.CHALLENGE)
+    known = peer()
+    known.greet()
+    assert wire.decode_reply(known.ask().payload).outputs == [b"0"]
 
 
 def test_a_socket_of_another_user_is_not_open_to_all(replica: tuple[Path, int]) -> None:

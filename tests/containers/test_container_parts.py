@@ -3,7 +3,6 @@
 import json
 import os
 import socket
-import threading
 from pathlib import Path
 
 import pytest
@@ -13,11 +12,11 @@ from hypothesis import strategies as st
 from clipper_container import handshake
 from clipper_container.address import TcpAddress, UnixAddress, parse_address
 from clipper_container.flavors import find_flavor, flavor_names
-from clipper_container.heartbeat import Heartbeat
-from clipper_container.listener import listen
+from clipper_container.listener import Listener
 from clipper_container.log import Log
+from clipper_container.manifest import Manifest, version_differences
 from clipper_container.options import parse_options
-from clipper_container.sentences import MAX_CHARS, describe
+from clipper_container.sentences import MAX_CHARS, describe, traceback_of
 
 
 @pytest.mark.parametrize("text", ["unix:/tmp/s", "tcp:localhost:0", "tcp:10.0.0.1:65535", "tcp:[::1]:80"])
@@ -88,6 +87,16 @@ def options(*arguments: str) -> list[str]:
         (options("--input-type", "doubels"), "invalid choice: 'doubels'"),
         (options("--secret-file", "/nonexistent/secret"), "cannot be read: No such file"),
         (["--listen", "tcp:example.org:80"], "give both ends a secret with --secret-file"),
+        (options("--orphan-timeout-s", "nan"), "a number of seconds from 0 on was expected, 'nan' came"),
+        (options("--orphan-timeout-s", "-1"), "a number of seconds from 0 on was expected, '-1' came"),
+        (options("--orphan-timeout-s", "inf"), "a number of seconds from 0 on was expected, 'inf' came"),
+        (["--listen", "tcp:localhost:80", "--tls-cert", "c.pem"], "--tls-cert and --tls-key go together"),
+        (["--listen", "tcp:localhost:80", "--tls-ca", "c.pem"], "--tls-ca needs both"),
+        (options("--tls-cert", "c.pem", "--tls-key", "k.pem"), "--tls-cert is for tcp:host:port"),
+        (
+            ["--listen", "tcp:localhost:80", "--tls-cert", "/nonexistent/c", "--tls-key", "/nonexistent/k"],
+            "the certificate /nonexistent/c and its key /nonexistent/k cannot be used: [Errno 2] No such file",
+        ),
     ],
 )
 def test_wrong_options_end_with_code_2_and_a_sentence(
@@ -108,50 +117,47 @@ def test_a_short_secret_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture
 
 def test_a_stale_socket_is_replaced_and_a_live_one_is_not(tmp_path: Path) -> None:
     address = UnixAddress(str(tmp_path / "s"))
-    first, _ = listen(address)
+    first = Listener(address)
     with pytest.raises(OSError, match="in use"):
-        listen(address)
-    first.close()  # as after kill -9: the file stays
-    second, _ = listen(address)
+        Listener(address)
+    first.sock.close()  # as after kill -9: the file stays
+    second = Listener(address)
     second.close()
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_socket_file_that_has_become_anothers_is_left_to_it(tmp_path: Path) -> None:
+    address = UnixAddress(str(tmp_path / "s"))
+    first = Listener(address)
+    (tmp_path / "s").unlink()
+    second = Listener(address)
+    first.close()
+    assert (tmp_path / "s").exists()
+    second.close()
+
+
+def test_a_replica_with_a_full_backlog_is_not_waited_for(tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as busy, socket.socket(socket.AF_UNIX) as client:
+        busy.bind(path)
+        busy.listen(0)
+        client.connect(path)
+        with pytest.raises(OSError, match="in use"):
+            Listener(UnixAddress(path))
 
 
 def test_a_file_that_is_no_socket_is_never_removed(tmp_path: Path) -> None:
     (tmp_path / "s").write_text("precious")
     with pytest.raises(OSError, match="in use"):
-        listen(UnixAddress(str(tmp_path / "s")))
+        Listener(UnixAddress(str(tmp_path / "s")))
     assert (tmp_path / "s").read_text() == "precious"
 
 
 def test_port_0_is_told_as_the_port_it_became() -> None:
-    sock, address = listen(TcpAddress("127.0.0.1", 0))
-    with sock:
-        assert isinstance(address, TcpAddress)
-        assert address.port == sock.getsockname()[1] != 0
-
-
-def test_a_heartbeat_beats_only_while_a_batch_runs_long() -> None:
-    beats: list[None] = []
-    three = threading.Event()
-
-    def beat() -> None:
-        beats.append(None)
-        if len(beats) == 3:
-            three.set()
-
-    heartbeat = Heartbeat(beat, interval_s=0.01)
-    heartbeat.start()
-    heartbeat.batch_started(0.0)
-    assert three.wait(10)
-    heartbeat.batch_finished()
-    parked = threading.Event()
-    while not heartbeat._parked:
-        parked.wait(0.001)
-    count = len(beats)
-    heartbeat.batch_started(0.0)
-    while len(beats) == count:
-        parked.wait(0.001)
-    heartbeat.batch_finished()
+    listener = Listener(TcpAddress("127.0.0.1", 0))
+    assert isinstance(listener.address, TcpAddress)
+    assert listener.address.port == listener.sock.getsockname()[1] != 0
+    listener.close()
 
 
 def test_the_log_writes_one_json_object_a_line_from_its_level_on() -> None:
@@ -172,6 +178,23 @@ def test_exceptions_are_told_on_one_bounded_line() -> None:
     assert describe(ValueError("a\n  b")) == "ValueError: a b"
     assert describe(ValueError()) == "ValueError"
     assert len(describe(ValueError("x" * 10_000))) == MAX_CHARS
+
+
+class Hostile(Exception):  # a model's own, which ends the process when it is looked at
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+
+def test_no_exception_harms_whoever_tells_of_it() -> None:
+    assert describe(Hostile()) == "Hostile: (its message cannot be shown)"
+    assert traceback_of(Hostile())
+    odd_name = FileNotFoundError("no file caf\udce9")
+    assert describe(odd_name) == "FileNotFoundError: no file caf\\udce9"
+    assert "".join(traceback_of(odd_name)).encode()
+
+
+def test_a_name_that_no_package_can_have_is_not_installed() -> None:
+    assert version_differences(Manifest(packages={"": "1"})) == [" 1, here none"]
 
 
 def test_every_flavor_has_a_load() -> None:

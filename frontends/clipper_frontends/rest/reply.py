@@ -51,6 +51,8 @@ def reply_of_error(error: ClipperError, headers: Sequence[tuple[bytes, bytes]] =
 def prediction(answer: Answer) -> bytes:
     """An output, or a default with its reason, as JSON. The output is spliced in as the container wrote it."""
     output = answer.output if answer.output is not None else b"null"
+    if answer.models is None and answer.explanation is None and not answer.default:
+        return b'{"query_id":"%b","output":%b,"default":false}' % (answer.query_id.encode(), output)
     default = b"true" if answer.default else b"false"
     body = b'{"query_id":"%b","output":%b,"default":%b' % (answer.query_id.encode(), output, default)
     further: dict[str, Any] = {}
