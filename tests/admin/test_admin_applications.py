@@ -221,7 +221,9 @@ def test_the_documentation_says_what_can_be_patched(admin):
     bodies = [operations["patch"]["requestBody"] for operations in paths.values() if "patch" in operations]
     schemas = [body["content"]["application/json"]["schema"] for body in bodies]
     assert [schema["additionalProperties"] for schema in schemas] == [False, False, False]
-    assert {"slo_ms", "keep_warm", "replicas", "wanted"} <= {name for schema in schemas for name in schema["properties"]}
+    assert {"slo_ms", "keep_warm", "replicas", "wanted"} <= {
+        name for schema in schemas for name in schema["properties"]
+    }
 
 
 def test_the_documentation_is_served(admin):

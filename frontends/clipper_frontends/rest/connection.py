@@ -12,6 +12,7 @@ from clipper_frontends.rest.exchange import Exchange, Line
 from clipper_frontends.rest.flow import Pause, ReadGate
 from clipper_frontends.rest.head import Heads
 from clipper_frontends.rest.limits import Limits
+from clipper_frontends.rest.outbox import Outbox
 from clipper_frontends.rest.reply import Reply, reply_of_error
 from clipper_frontends.rest.submission import HttpCounters
 from clipper_frontends.rest.watch import Watch
@@ -33,11 +34,13 @@ class Connection(HttpToolsProtocol):
         *,
         limits: Limits,
         heads: Heads,
+        outbox: Outbox,
         counters: HttpCounters,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self.limits = limits
         self.heads = heads
+        self.outbox = outbox
         self.counters = counters
         self._keep_alive_s = limits.keep_alive_s
         self.line = Line(self, self._on_line_shorter)
@@ -72,6 +75,7 @@ class Connection(HttpToolsProtocol):
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's own contract has it
         """The client sends no more, and may well be reading: what is under way is answered."""
         self._ended = True
+        self.outbox.flush()
         self._on_all_fed()
         return bool(self.line.waiting or self._held)
 
@@ -111,19 +115,20 @@ class Connection(HttpToolsProtocol):
         if self.arriving:
             self._refuse(InvalidRequest("The connection ended before the request was complete."))
         elif not self.line.waiting:
+            self.outbox.flush()
             self.transport.close()
 
     # Replies.
 
     def write(self, data: bytes) -> None:
         """Send bytes to a client that may be gone."""
+        self.outbox.flush()
         if not self.transport.is_closing():
             self.transport.write(data)
 
     def write_ok(self, body: bytes) -> None:
         """Send a 200 on a connection that stays open."""
-        if not self.transport.is_closing():
-            self.transport.write(self.heads.ok(body))
+        self.outbox.put(self.transport, self.heads.ok(body))
 
     def write_reply(self, reply: Reply, *, close: bool) -> None:
         """Send any reply."""
@@ -131,6 +136,7 @@ class Connection(HttpToolsProtocol):
 
     def finish(self) -> None:
         """The last reply was sent. A client that may still be sending gets a moment to read it first."""
+        self.outbox.flush()
         lingers = (self._refused or self.arriving) and not self._ended
         self._stop_listening()
         if self.transport.is_closing():
@@ -144,6 +150,7 @@ class Connection(HttpToolsProtocol):
 
     def _close_if_idle(self) -> None:
         if not self.line.waiting and not self.transport.is_closing():
+            self.outbox.flush()
             self._stop_listening()
             self.transport.close()
 

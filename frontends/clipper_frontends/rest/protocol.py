@@ -31,6 +31,7 @@ from clipper_frontends.rest.known_heads import HEAD_END
 from clipper_frontends.rest.lane import Lane, LaneExchange
 from clipper_frontends.rest.limits import Limits
 from clipper_frontends.rest.ordinary import Cycle, OrdinaryExchange
+from clipper_frontends.rest.outbox import Outbox
 from clipper_frontends.rest.submission import HttpCounters
 from clipper_frontends.rest.target import parse_target
 from clipper_frontends.rest.upgrade import without_upgrade
@@ -59,10 +60,13 @@ class Protocol(Connection):
         *,
         limits: Limits,
         heads: Heads,
+        outbox: Outbox,
         counters: HttpCounters,
         lane: Lane | None,
     ) -> None:
-        super().__init__(config, server_state, app_state, _loop, limits=limits, heads=heads, counters=counters)
+        super().__init__(
+            config, server_state, app_state, _loop, limits=limits, heads=heads, outbox=outbox, counters=counters
+        )
         self.lane = lane
         self._max_pipelined = limits.max_pipelined
         self._max_body_bytes = limits.max_body_bytes
@@ -76,7 +80,10 @@ class Protocol(Connection):
         """Bytes came."""
         if self._deaf:
             return
-        if self._held or len(data) > _FED_AT_ONCE or self._are_many(data):
+        lane = self.lane
+        if lane is not None and not self._held and not self.arriving and self._take_known(lane, data):
+            self._check_pipeline()
+        elif self._held or len(data) > _FED_AT_ONCE or self._are_many(data):
             self._held += data
             self._feed_held()
         else:
@@ -86,11 +93,12 @@ class Protocol(Connection):
 
     def _feed(self, data: bytes) -> None:
         begins = not self.arriving
-        lane = self.lane
-        if lane is None or not begins or not self._take_known(lane, data):
-            self._parse(data)
-            if lane is not None and begins and self._learnable is not None and not self.arriving:
-                lane.known_heads.learn(data, self._learnable, self.received_body_bytes)
+        self._parse(data)
+        if self.lane is not None and begins and self._learnable is not None and not self.arriving:
+            self.lane.known_heads.learn(data, self._learnable, self.received_body_bytes)
+        self._check_pipeline()
+
+    def _check_pipeline(self) -> None:
         if len(self.line.waiting) >= self._max_pipelined:
             self.flow.pause(Pause.PIPELINE)
 
@@ -126,14 +134,9 @@ class Protocol(Connection):
 
     def _feed_held(self) -> None:
         while self._held and not self._feeding and not self.flow.blocked:
-            many = self._are_many(self._held[:_FED_AT_ONCE])
-            size = _FED_OF_MANY if many else _FED_AT_ONCE
+            size = _FED_OF_MANY if self._are_many(self._held[:_FED_AT_ONCE]) else _FED_AT_ONCE
             data, self._held = self._held[:size], self._held[size:]
             self._feed(data)
-            if many and self.line.waiting:
-                self.flow.pause(
-                    Pause.PIPELINE
-                )  # the rest when half of these are answered and others had a turn
         if self._ended:
             self._on_all_fed()
 

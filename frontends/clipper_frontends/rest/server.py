@@ -14,6 +14,7 @@ from uvicorn.config import HTTPProtocolType
 from clipper_frontends.rest.head import Heads
 from clipper_frontends.rest.lane import Lane
 from clipper_frontends.rest.limits import Limits
+from clipper_frontends.rest.outbox import Outbox
 from clipper_frontends.rest.protocol import Protocol
 from clipper_frontends.rest.submission import HttpCounters
 
@@ -120,6 +121,7 @@ class HttpServer:
         """Accept clients. Returns when it does."""
         loop = asyncio.get_running_loop()
         self._config.load()
+        self._options["outbox"] = Outbox(loop.call_soon)
         await self._server.on_tick(0)
         self._dates = loop.create_task(self._keep_dates())
         state = self._server.server_state
