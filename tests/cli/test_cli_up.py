@@ -70,20 +70,18 @@ def test_flags_come_before_the_environment_and_that_before_the_file(up, tmp_path
     assert not (tmp_path / "from-file").exists()
 
 
-def test_a_taken_port_is_a_sentence(up):
+def test_what_another_server_has_is_a_sentence(up):
     first = up("--data-dir", "one")
     port = json.loads(first.stdout.readline())["admin"].rpartition(":")[2]
-    second = up("--data-dir", "two", "--admin-port", port)
-    _, log = second.communicate(timeout=30)
-    assert second.returncode == 1
-    assert f"address already in use: 127.0.0.1 port {port}. Choose another".encode() in log
-    assert b"Traceback" not in log
-
-
-def test_a_data_directory_has_one_server(up):
-    first = up("--data-dir", "one")
-    assert first.stdout.readline()
-    second = up("--data-dir", "one")
-    _, log = second.communicate(timeout=30)
-    assert second.returncode == 1
-    assert b"Traceback" not in log
+    taken_port, taken_directory = up("--data-dir", "two", "--admin-port", port), up("--data-dir", "one")
+    for second, sentence in (
+        (taken_port, f"address already in use: 127.0.0.1 port {port}. Choose another"),
+        (
+            taken_directory,
+            f"is used by the server with pid {first.pid}. Stop that server, or choose another --data-dir.",
+        ),
+    ):
+        _, log = second.communicate(timeout=30)
+        assert second.returncode == 1
+        assert sentence in log.decode()
+        assert b"Traceback" not in log

@@ -93,3 +93,8 @@ def test_creating_what_exists_is_a_conflict(cl):
     with pytest.raises(clipper.AlreadyExists) as refusal:
         cl.register_application("existing", input_type="doubles", slo_ms=20)
     assert isinstance(refusal.value, clipper.Conflict)
+
+
+def test_a_lone_model_is_taken_for_one_name(cl):
+    cl.deploy_model("lone", 1, None, flavor="noop", input_type="doubles")
+    assert cl.register_application("loner", input_type="doubles", slo_ms=20, models="lone")["models"] == ["lone"]

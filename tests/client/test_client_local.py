@@ -22,15 +22,6 @@ def descendants() -> set[psutil.Process]:
     return set(psutil.Process().children(recursive=True))
 
 
-def test_a_local_server_is_gone_after_its_block():
-    before = descendants()
-    with clipper.local() as cl:
-        cl.deploy_model("m", 1, None, flavor="noop", input_type="doubles")
-        family = descendants() - before
-        assert len(family) >= 2
-    assert not any(process.is_running() for process in family)
-
-
 def test_a_local_server_is_gone_after_its_program_was_killed():
     with subprocess.Popen([sys.executable, "-c", HOLDER], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout.readline().strip()
@@ -41,20 +32,23 @@ def test_a_local_server_is_gone_after_its_program_was_killed():
     assert alive == []
 
 
-def test_the_data_of_a_local_server_is_gone_too():
+def test_a_local_server_is_gone_after_its_block_and_so_is_its_data():
     before = descendants()
     with clipper.local() as cl:
         cl.deploy_model("m", 1, None, flavor="noop", input_type="doubles")
-        files = {Path(file.path) for process in descendants() - before for file in process.open_files()}
+        family = descendants() - before
+        assert len(family) >= 2
+        files = {Path(file.path) for process in family for file in process.open_files()}
         state = [path for path in files if path.suffix == ".db" or path.name.endswith(("-wal", ".sqlite"))]
         assert state
+    assert not any(process.is_running() for process in family)
     assert not any(path.parent.exists() for path in state)
 
 
-def test_two_local_servers_do_not_share_anything():
-    with clipper.local() as one, clipper.local() as two:
-        one.register_application("a", input_type="doubles", slo_ms=20)
-        assert two.get_all_apps() == []
+def test_two_local_servers_do_not_share_anything(cl):
+    cl.register_application("unshared", input_type="doubles", slo_ms=20)
+    with clipper.local() as other:
+        assert other.get_all_apps() == []
 
 
 def test_settings_reach_the_server():

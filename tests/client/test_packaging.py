@@ -239,3 +239,10 @@ def test_a_tar_does_not_depend_on_the_order_of_its_files(tmp_path_factory, files
     assert (folder / "a.tar").read_bytes() == (folder / "b.tar").read_bytes()
     with tarfile.open(folder / "a.tar") as archive:
         assert {name: archive.extractfile(name).read() for name in archive.getnames()} == files
+
+
+def test_an_input_type_that_there_is_not_is_refused_with_those_that_there_are(tmp_path):
+    with pytest.raises(
+        InvalidModel, match="no input type 'double'; there is doubles, floats, integers, strings, bytes"
+    ):
+        package(lambda batch: batch, tmp_path, input_type="double")

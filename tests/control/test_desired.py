@@ -7,8 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clipper.control import desired as edits
-from clipper.control.lookup import applications_of, input_type_of
-from clipper.domain import MAX_LINKED_MODELS, MAX_REPLICAS, MAX_SLO_MS, Application, Desired, VersionSpec
+from clipper.control.lookup import applications_of, input_type_of, stillborn_generation
+from clipper.domain import (
+    MAX_LINKED_MODELS,
+    MAX_REPLICAS,
+    MAX_SLO_MS,
+    Application,
+    Desired,
+    Observed,
+    VersionSpec,
+    VersionStatus,
+)
 from clipper.errors import (
     AlreadyExists,
     BadRequest,
@@ -28,10 +37,19 @@ def an_application(name="digits", **fields):
     return Application(**{"name": name, "input_type": "doubles", "slo_ms": 20, **fields})
 
 
-def deploy(desired, model="svm", version="1", *, generation=1, manifest=None, digest="d" * 64, **fields):
+def deploy(
+    desired, model="svm", version="1", *, generation=1, manifest=None, digest="d" * 64, replaceable=None, **fields
+):
     spec = VersionSpec(**{"version": version, "input_type": "doubles", **fields})
     return edits.create_version(
-        desired, model, spec, generation=generation, digest=digest, manifest=manifest or {}, now=1.0
+        desired,
+        model,
+        spec,
+        generation=generation,
+        digest=digest,
+        manifest=manifest or {},
+        now=1.0,
+        replaceable=replaceable,
     )
 
 
@@ -53,6 +71,33 @@ def test_creating_what_exists_is_refused_even_if_identical():
         edits.create_application(desired, an_application())
     with pytest.raises(AlreadyExists, match="version '1' of the model 'svm' exists"):
         deploy(desired)
+
+
+def test_the_generation_that_may_be_replaced_is_and_no_other():
+    desired = deploy(Desired(), generation=7, replicas=2)
+    replaced = deploy(desired, generation=9, replaceable=7)
+    assert replaced.version("svm", "1").generation == 9
+    assert replaced.version("svm", "1").spec.replicas == 1
+    with pytest.raises(AlreadyExists):
+        deploy(replaced, generation=10, replaceable=7)
+
+
+@pytest.mark.parametrize(
+    ("state", "current", "previous", "generation"),
+    [
+        ("failed", {}, {}, 7),
+        ("failed", {"svm": "2"}, {"svm": ("3",)}, 7),
+        ("failed", {"svm": "1"}, {}, None),
+        ("failed", {"svm": "2"}, {"svm": ("1",)}, None),
+        ("starting", {}, {}, None),
+        ("ready", {}, {}, None),
+    ],
+)
+def test_only_what_failed_without_ever_having_had_the_traffic_may_be_replaced(state, current, previous, generation):
+    status = VersionStatus(model="svm", version="1", generation=7, state=state)
+    observed = Observed(current=current, previous=previous, statuses={"svm": {"1": status}})
+    assert stillborn_generation(observed, "svm", "1") == generation
+    assert stillborn_generation(observed, "svm", "2") is None
 
 
 def test_a_version_created_anew_after_deletion_is_another_generation():

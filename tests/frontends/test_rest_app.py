@@ -148,3 +148,10 @@ async def test_the_application_serves_predictions_without_our_server():
         assert (reply.status_code, reply.json()["output"]) == (200, [1.5])
         reply = await client.post("/digits/predict", json={"input": [True]})
         assert (reply.status_code, reply.json()["code"]) == (400, "invalid_input")
+
+
+async def test_the_documentation_says_that_metrics_are_text(serve):
+    served = await serve()
+    document = (await get(served, "/openapi.json")).json()
+    content = document["paths"]["/metrics"]["get"]["responses"]["200"]["content"]
+    assert set(content) == {"text/plain", "application/openmetrics-text"}

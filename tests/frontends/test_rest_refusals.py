@@ -112,3 +112,29 @@ async def test_a_compressed_body_is_415(serve, fast):
     wire.send(request(body=BODY, headers=("Content-Encoding: gzip",)))
     reply = await bounded(wire.receive())
     assert (reply.status, reply.json()["code"]) == (415, "unsupported_media_type")
+
+
+async def test_a_body_that_was_compressed_for_its_transfer_is_415(serve, fast):
+    served = await serve(fast=fast)
+    wire = await served.connect()
+    wire.send(chunked(BODY).replace(b"Transfer-Encoding: chunked", b"Transfer-Encoding: gzip, chunked"))
+    reply = await bounded(wire.receive())
+    assert (reply.status, reply.json()["code"]) == (415, "unsupported_media_type")
+    assert "'gzip, chunked'" in reply.json()["error"]
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity"])
+async def test_who_sends_what_json_does_not_have_is_told(serve, fast, number):
+    served = await serve(fast=fast)
+    wire = await served.connect()
+    wire.send(request(body=b'{"input": [1, %b]}' % number.encode()))
+    reply = await bounded(wire.receive())
+    assert (reply.status, reply.json()["code"]) == (400, "invalid_json")
+    assert "JSON has no NaN and no Infinity" in reply.json()["error"]
+
+
+async def test_who_administers_on_the_query_port_is_told(serve):
+    served = await serve()
+    wire = await served.connect()
+    wire.send(request("/admin/status", method="GET"))
+    assert "The admin API is on a port of its own" in (await bounded(wire.receive())).json()["error"]

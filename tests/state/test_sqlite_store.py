@@ -39,7 +39,7 @@ async def store(tmp_path):
 
 
 async def test_everything_comes_back_after_reopening(store, tmp_path):
-    await store.change(adding(an_application(default_output=None, policy="exp4", min_confidence=0.5)))
+    await store.change(adding(an_application(default_output=None, policy="single", min_confidence=0.5)))
     await store.change(adding(an_application("letters", default_output={"label": [1, None]})))
     await store.change(adding(an_application("without-default")))
     await store.change(deploying("svm", 1))

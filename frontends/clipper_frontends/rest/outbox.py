@@ -8,7 +8,6 @@ reply; writing them one after another at the end of the turn does both once.
 import asyncio
 from collections.abc import Callable
 
-
 MAX_BYTES = 64 << 10
 """So many are written at once: a client that does not read its replies must be noticed before the turn is over."""
 
