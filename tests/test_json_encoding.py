@@ -15,8 +15,7 @@ from clipper.json_encoding import decode
 def test_any_bytes_are_a_value_or_refused(text):
     try:
         value = decode(text, "The body")
-    except InvalidJson as refused:
-        assert refused.message.startswith("The body must be JSON")
+    except InvalidJson:
         return
     json.dumps(value, allow_nan=False).encode()
 
