@@ -12,6 +12,7 @@ class ServedApplication:
     """The definition with everything that a query needs, resolved once per change instead of once per query."""
 
     __slots__ = (
+        "_routes",
         "default_fragment",
         "definition",
         "input_type",
@@ -35,13 +36,17 @@ class ServedApplication:
         self.policy_name = self.policy.name
         self.learns = self.policy.learns
         self.routes = routes
+        self._routes = tuple(routes.values())
         self.model = next(iter(routes), None)
         self.metrics = metrics
 
     @property
     def input_width(self) -> int | None:
         """How many numbers an input has, where a serving model knows; None: any."""
-        for route in self.routes.values():
-            if route.serving is not None and route.serving.input_width is not None:
-                return route.serving.input_width
+        for route in self._routes:
+            serving = route.serving
+            if serving is not None:
+                width = serving.input_width
+                if width is not None:
+                    return width
         return None

@@ -97,12 +97,16 @@ class LaneExchange(Exchange):
             self._body = bytearray(self._body) + data
 
     def complete(self) -> None:
-        """Ask the engine; it may answer before this returns."""
-        lane = self._lane
+        """The body is here."""
         body, self._body = self._body, b""
         self.expects_continue = False
+        self.ask(body if type(body) is bytes else bytes(body))
+
+    def ask(self, body: bytes) -> None:
+        """Ask the engine; it may answer before this returns."""
+        lane = self._lane
         try:
-            asked = lane.decode(self._application, body if type(body) is bytes else bytes(body))
+            asked = decode_body(body, lane.engine.application(self._application), lane.reader, lane.clock())
             if isinstance(asked, Query):
                 ticket = lane.engine.submit(asked, self._on_answer)
                 if not self.done:

@@ -110,8 +110,7 @@ class Protocol(Connection):
             return False
         exchange = LaneExchange(self.line, True, lane, known[0])
         self.line.join(exchange)
-        exchange.feed(data[end:])
-        exchange.complete()
+        exchange.ask(data[end:])
         if self.stopping:
             self._stop_listening()
         return True
