@@ -72,7 +72,7 @@ class AsyncConnection:
             case Pause():
                 await asyncio.sleep(step.seconds)
             case Work():
-                return await asyncio.to_thread(step.run)
+                return await _in_thread(step.run)
         return None
 
     async def _send(self, request: Request) -> Reply:
@@ -119,3 +119,15 @@ class AsyncConnection:
     delete_model = _method(models.delete_model)
     get_status = _method(queries.get_status)
     test_predict_function = _method(rehearsal.test_predict_function)
+
+
+async def _in_thread(run: Callable[[], Any]) -> Any:
+    """Run blocking work. A cancellation waits for its end: a thread cannot be stopped, and its files go next."""
+    work = asyncio.ensure_future(asyncio.to_thread(run))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        await asyncio.wait([work])
+        if not work.cancelled():
+            work.exception()  # Nobody else will ask for it.
+        raise

@@ -1,9 +1,11 @@
 import asyncio
 import inspect
+import threading
 
 import pytest
 
 import clipper
+from clipper.client.asynchronous import _in_thread
 
 
 def test_both_connections_have_the_same_methods_with_the_same_arguments():
@@ -61,3 +63,20 @@ async def test_a_cancelled_call_leaves_nothing_behind(cl, tmp_path, monkeypatch)
 async def test_an_embedded_server_for_programs_with_a_loop():
     async with clipper.local_async() as connection:
         assert await connection.get_all_apps() == []
+
+
+async def test_a_cancelled_call_ends_only_when_its_thread_has_ended():
+    running, may_end = threading.Event(), threading.Event()
+
+    def work():
+        running.set()
+        may_end.wait(10)
+
+    task = asyncio.create_task(_in_thread(work))
+    await asyncio.to_thread(running.wait, 10)
+    task.cancel()
+    done, _ = await asyncio.wait([task], timeout=0.05)
+    assert not done
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
