@@ -47,22 +47,17 @@ class Server:
         store.subscribe(self.changed.set)
 
     async def until(self, predicate):
-        """Waits until ``predicate(snapshot)`` is true and returns the snapshot."""
+        """Waits until ``predicate(snapshot)`` is true and returns the snapshot.
+
+        Asks again at every change of the store and at every interval: what a predicate reads beside the snapshot
+        may change without one, and a store that does not answer yet may answer then.
+        """
         while True:
             self.changed.clear()
-            snapshot = await self.store.snapshot()
-            if predicate(snapshot):
-                return snapshot
-            await self.changed.wait()
-
-    async def until_recovered(self, predicate):
-        """As `until`, where the store may not answer yet: asks again at every interval."""
-        while True:
             with contextlib.suppress(StoreUnavailable):
                 snapshot = await self.store.snapshot()
                 if predicate(snapshot):
                     return snapshot
-            self.changed.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.changed.wait(), self.settings.reconcile_interval_s)
 
