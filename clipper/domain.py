@@ -126,7 +126,8 @@ class Application(Frozen):
     """What a backend queries: an input type, an SLO, the models behind it and how one is chosen.
 
     ``default_output`` answers where no model can; an application without the field has no default, which is not the
-    same as a default of null (``has_default`` tells them apart).
+    same as a default of null (``has_default`` tells them apart). ``loss_range`` are the losses that count as 0 and
+    as 1 (of ``squared`` and ``absolute``; what lies outside is clipped). ``log_inputs``: what the feedback log keeps.
     """
 
     name: Name
@@ -139,11 +140,20 @@ class Application(Frozen):
     ] = ()
     min_confidence: Annotated[Number, Field(ge=0, le=1)] | None = None
     loss: Literal["zero_one", "squared", "absolute"] = "zero_one"
+    loss_range: tuple[Number, Number] = (0.0, 1.0)
+    log_inputs: Literal["none", "digest", "full"] = "digest"
 
     @property
     def has_default(self) -> bool:
         """Whether a default output was given, be it null."""
         return "default_output" in self.model_fields_set
+
+    @field_validator("loss_range")
+    @classmethod
+    def _from_low_to_high(cls, bounds: tuple[float, float]) -> tuple[float, float]:
+        if not bounds[0] < bounds[1]:
+            raise ValueError("has the lower bound first and a higher one second")
+        return bounds
 
     @field_validator("models")
     @classmethod
@@ -218,9 +228,14 @@ class Replica(Frozen):
 
 
 class Desired(Frozen):
-    """What users want. Changed only as a whole, by the functions of `clipper.control.desired`."""
+    """What users want. Changed only as a whole, by the functions of `clipper.control.desired`.
+
+    ``generations`` has the revision at which each application was created: it tells one from an earlier one of the
+    same name.
+    """
 
     applications: dict[str, Application] = {}
+    generations: dict[str, int] = {}
     models: dict[str, Model] = {}
     versions: dict[str, dict[str, Version]] = {}
 

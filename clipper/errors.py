@@ -183,6 +183,21 @@ class StillInUse(Conflict):
     code = "still_in_use"
 
 
+class DuplicateFeedback(Conflict):
+    """Feedback on this query, or with this update_id, was accepted before; it counts once."""
+
+    code = "duplicate_feedback"
+    grpc_status = "ALREADY_EXISTS"
+
+
+class UnknownQuery(ClipperError):
+    """Feedback names a query that is too old, of another installation or application, or no query at all."""
+
+    code = "unknown_query"
+    http_status = 410
+    grpc_status = "NOT_FOUND"
+
+
 class TooLarge(ClipperError):
     """The body is over the limit."""
 

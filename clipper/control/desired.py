@@ -27,14 +27,14 @@ from clipper.selection import policy_named
 from clipper.validation import validated
 
 PATCHABLE_APPLICATION_FIELDS = frozenset(
-    {"input_type", "slo_ms", "default_output", "policy", "models", "min_confidence", "loss"}
+    "input_type slo_ms default_output policy models min_confidence loss loss_range log_inputs".split()  # noqa: SIM905  # shorter
 )
 PATCHABLE_MODEL_FIELDS = frozenset({"keep_warm"})
 PATCHABLE_VERSION_FIELDS = frozenset({"replicas", "batching", "caching", "limits"})
 
 
-def create_application(desired: Desired, application: Application) -> Desired:
-    """Add ``application``.
+def create_application(desired: Desired, application: Application, generation: int = 0) -> Desired:
+    """Add ``application``; ``generation`` is the store's revision of this change.
 
     Raises:
         AlreadyExists: There is one of this name.
@@ -45,7 +45,8 @@ def create_application(desired: Desired, application: Application) -> Desired:
         raise AlreadyExists(
             f"The application '{application.name}' exists. Change or delete that one, or choose another name."
         )
-    return _with_application(desired, application)
+    added = _with_application(desired, application)
+    return added.model_copy(update={"generations": {**desired.generations, application.name: generation}})
 
 
 def patch_application(desired: Desired, name: str, patch: Mapping[str, Any]) -> Desired:
@@ -68,7 +69,12 @@ def delete_application(desired: Desired, name: str) -> Desired:
         UnknownApplication: There is none of this name.
     """
     find_application(desired, name)
-    return desired.model_copy(update={"applications": _without(desired.applications, name)})
+    return desired.model_copy(
+        update={
+            "applications": _without(desired.applications, name),
+            "generations": _without(desired.generations, name),
+        }
+    )
 
 
 def link(desired: Desired, application: str, model: str) -> Desired:

@@ -24,6 +24,6 @@ def policy_named(name: str, options: Mapping[str, Any]) -> Policy:
     make = _BUILT_IN.get(name)
     if make is None:
         raise InvalidRequest(f"policy must be one of {', '.join(policy_names())}; got {name!r}.")
-    if options and make is Single:
+    if options and name == Single.name:
         raise InvalidRequest(f"policy 'single' takes no options; got {', '.join(sorted(options))}.")
     return make(**options)

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from clipper.selection.policy import State
+from clipper.evidence import Change, State
+from clipper.selection.policy import Observation
 
 
 class Single:
@@ -13,22 +14,17 @@ class Single:
     max_models: int | None = 1
     is_ensemble = False
     learns = False
+    sticky = False
 
-    def distribution(self, models: Sequence[str], state: State) -> Sequence[float]:  # noqa: ARG002  # the protocol's shape
+    def distribution(self, arms: Sequence[str], state: State) -> Sequence[float]:  # noqa: ARG002  # the protocol's shape
         """All of it on the one model."""
-        return (1.0,) * len(models)
+        return (1.0,) * len(arms)
 
-    def combine(self, outputs: Mapping[str, Any], state: State) -> tuple[Any, float | None]:  # noqa: ARG002  # the protocol's shape
+    def combine(self, outputs: Mapping[str, Any], weights: Mapping[str, float]) -> tuple[Any, float]:  # noqa: ARG002  # the protocol's shape
         """The one output there is."""
         (output,) = outputs.values()
-        return output, None
+        return output, 1.0
 
-    def observe(
-        self,
-        models: Sequence[str],  # noqa: ARG002  # the protocol's shape
-        chosen: str,  # noqa: ARG002  # the protocol's shape
-        propensity: float,  # noqa: ARG002  # the protocol's shape
-        losses: Mapping[str, float],  # noqa: ARG002  # the protocol's shape
-    ) -> State:
+    def observe(self, observation: Observation) -> Change:  # noqa: ARG002  # the protocol's shape
         """Nothing to learn."""
         return {}

@@ -6,7 +6,7 @@ from typing import Any
 
 from clipper.domain import Application, Desired, Model, Observed, Replica, Version, VersionStatus
 
-DESIRED_KINDS = ("application", "model", "version")
+DESIRED_KINDS = ("application", "generation", "model", "version")
 OBSERVED_KINDS = ("traffic", "status", "replica")
 
 Key = tuple[str, str]
@@ -17,6 +17,7 @@ def desired_values(desired: Desired) -> dict[Key, Any]:
     """Every value of the desired state under its key."""
     values: dict[Key, Any] = {("application", app.name): app for app in desired.applications.values()}
     values |= {("model", model.name): model for model in desired.models.values()}
+    values |= {("generation", name): {"revision": revision} for name, revision in desired.generations.items()}
     for versions in desired.versions.values():
         values |= {("version", ":".join(version.key)): version for version in versions.values()}
     return values
@@ -60,18 +61,21 @@ def encode(value: Any) -> str:
 def decode_desired(rows: Iterable[tuple[str, str, str]]) -> Desired:
     """The desired state from its (kind, name, body) rows."""
     applications: dict[str, Application] = {}
+    generations: dict[str, int] = {}
     models: dict[str, Model] = {}
     versions: dict[str, dict[str, Version]] = {}
     for kind, name, text in rows:
         body = json.loads(text)
         if kind == "application":
             applications[name] = Application.model_validate(body)
+        elif kind == "generation":
+            generations[name] = body["revision"]
         elif kind == "model":
             models[name] = Model.model_validate(body)
         elif kind == "version":
             version = Version.model_validate(body)
             versions.setdefault(version.model, {})[version.spec.version] = version
-    return Desired(applications=applications, models=models, versions=versions)
+    return Desired(applications=applications, generations=generations, models=models, versions=versions)
 
 
 def decode_observed(rows: Iterable[tuple[str, str, str]]) -> Observed:

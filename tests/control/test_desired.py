@@ -262,7 +262,7 @@ def test_a_version_s_patch_out_of_bounds_names_the_field(patch, sentence):
         ({"slo_ms": MAX_SLO_MS + 1}, "'slo_ms' of the application 'digits' must be less than or equal to 600000; "),
         ({"slo_ms": "soon"}, "'slo_ms' .* must be a number; 'soon' came"),
         ({"name": "other"}, "'name' of the application 'digits' cannot be changed"),
-        ({"slo": 5}, "'slo' of the application 'digits' cannot be changed; default_output, input_type, loss"),
+        ({"slo": 5}, "'slo' of the application 'digits' cannot be changed; default_output, input_type, log_inputs"),
         ({"models": ["svm", "svm"]}, "names each model at most once"),
         ({"models": [f"m{i}" for i in range(MAX_LINKED_MODELS + 1)]}, "'models'"),
         ({"min_confidence": 1.5}, "'min_confidence'"),

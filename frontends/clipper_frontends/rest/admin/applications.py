@@ -34,7 +34,7 @@ async def list_applications(context: Context) -> JSONResponse:
 @router.post("", status_code=201, response_model=None, responses=CREATED)
 async def create_application(context: Context, application: Application) -> JSONResponse:
     """Register an application; queries are taken from then on."""
-    snapshot = await context.change(lambda d, _revision: desired.create_application(d, application))
+    snapshot = await context.change(lambda d, revision: desired.create_application(d, application, revision))
     return _answer(snapshot.desired.applications[application.name], 201)
 
 
