@@ -43,6 +43,7 @@ class Dispatcher:
         self._forecast = forecast
         self.delay_s = delay_s
         self._open_from_s = 0.0
+        self._outdated = False
         self._next_batch_id = 1
 
     def arrived(self, now_s: float) -> None:
@@ -52,6 +53,23 @@ class Dispatcher:
             self._timers.call_soon(self.dispatch)
         else:
             self.wake.at_latest(self._open_from_s)
+
+    def replied(self) -> None:
+        """A replica has answered, and nothing else has changed.
+
+        With nothing queued, what is ahead is looked at when something comes: at the end of that turn of the loop.
+        """
+        if self._queue.length or self._expiry.alarm.due_s <= self._now():
+            self.dispatch()
+        else:
+            self._open_from_s = 0.0
+            self._outdated = self.watching = True
+
+    def look_ahead(self) -> None:
+        """Bring up to date what admission reckons with, where that was left for later."""
+        if self._outdated:
+            now_s = self._now()
+            self._look_ahead(self._pool.in_rotation(now_s), now_s)
 
     def dispatch(self) -> None:
         """Hand over what can be handed over now."""
@@ -68,6 +86,7 @@ class Dispatcher:
     def _look_ahead(self, slots: Sequence[ReplicaSlot], now_s: float) -> None:
         """When a replica takes more, and what admission is to reckon with."""
         queue, forecast = self._queue, self._forecast
+        self._outdated = False
         self._open_from_s = self._pool.look_ahead(slots, now_s, forecast)
         forecast.arrivals_per_s = self.arrivals.rate(now_s)
         forecast.tight = queue.length > 0 and forecast.is_tight(now_s, queue.earliest_s())

@@ -46,8 +46,8 @@ class Expiry:
             late += flight.take_expired(now_s)
             if flight.calls:
                 self._queue.push(flight)
-            elif flight.digest is not None:
-                del self._flights[flight.digest]
+            elif flight.key is not None:
+                del self._flights[flight.key]
         for batch in self._pool.batches():
             if batch.earliest_s <= now_s:
                 late += self._expire_executing(batch, now_s)

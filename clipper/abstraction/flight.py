@@ -17,7 +17,7 @@ class Flight(msgspec.Struct, gc=False, eq=False):
     """A row on its way to a model and the calls that wait for it (single flight).
 
     ``deadline_s`` is the earliest deadline of its live calls (infinity without any) and its priority in the queue;
-    ``latest_s`` the latest, until which executing it makes sense. ``digest`` is None where nothing is cached and nobody
+    ``latest_s`` the latest, until which executing it makes sense. ``key`` is None where nothing is cached and nobody
     can join. ``batch`` is set while it executes. ``done`` means that its calls are being answered: they leave by
     themselves.
 
@@ -25,7 +25,7 @@ class Flight(msgspec.Struct, gc=False, eq=False):
     cycles: ``call.flight`` and ``batch.flights``.
     """
 
-    digest: bytes | None
+    key: bytes | None
     row: bytes
     calls: list[Call]
     deadline_s: float
@@ -98,5 +98,18 @@ class Batch(msgspec.Struct, gc=False, eq=False):
         return flights
 
 
-LEAVING = Flight(digest=None, row=b"", calls=[], deadline_s=0.0, latest_s=0.0, arrived_s=0.0, done=True)
+LEAVING = Flight(key=None, row=b"", calls=[], deadline_s=0.0, latest_s=0.0, arrived_s=0.0, done=True)
 """Where a call is between leaving its flight and being answered; it can still be cancelled there."""
+
+
+def linger(call: Call, until_s: float) -> bool:
+    """Let a call wait on for an execution that is under way, though its deadline passes; False where there is none.
+
+    It keeps nothing alive: what comes to nothing before is not executed again for it.
+    """
+    flight = call.flight
+    if flight is None or flight.done or flight.batch is None:
+        return False
+    call.deadline_s = until_s
+    flight.deadline_s = min(other.deadline_s for other in flight.calls)
+    return True

@@ -36,7 +36,7 @@ class Landing:
         self._queue = queue
         self._flights = flights
         self._cache = cache
-        self._scope = scope
+        self.scope = scope
         self.keep_for(ttl_s)
         self._metrics = metrics
         self._budget = RetryBudget()
@@ -58,7 +58,7 @@ class Landing:
         """Deliver and keep the outputs of a batch; deliver the errors of its items."""
         trace = Trace(len(flights), batch.slot.replica_id, batch.sent_s, reply.run_s, reply.wait_s, batch.attempts)
         self._count(batch, flights, reply)
-        table, scope, put = self._flights, self._scope, self._cache.put
+        table, scope, put = self._flights, self.scope, self._cache.put
         expires_s = now_s + self._ttl_s
         for flight, output in zip(flights, reply.outputs, strict=True):
             if flight.batch is not batch:
@@ -66,9 +66,9 @@ class Landing:
             if not isinstance(output, bytes):
                 self._item_failed(flight, output, trace)
                 continue
-            if flight.digest is not None:
-                table.pop(flight.digest, None)  # Gone if a callback of this batch has closed the version.
-                put(scope, flight.digest, flight.row, output, expires_s)
+            if flight.key is not None:
+                table.pop(flight.key, None)  # Gone if a callback of this batch has closed the version.
+                put(scope, flight.key, flight.row, output, expires_s)
             deliver(flight, output, trace)
 
     def refused(self, flights: Sequence[Flight]) -> None:
@@ -110,8 +110,8 @@ class Landing:
             self._forget(flight)
 
     def _forget(self, flight: Flight) -> None:
-        if flight.digest is not None:
-            self._flights.pop(flight.digest, None)
+        if flight.key is not None:
+            self._flights.pop(flight.key, None)
 
     def _count(self, batch: Batch, flights: Sequence[Flight], reply: BatchReply) -> None:
         metrics = self._metrics

@@ -50,11 +50,11 @@ class ReplicaEvents:
         flights = batch.take_flights()
         if errors:
             self._landing.run_again(batch, flights, reply, now_s)
-        if answered:
-            slot.ejection.success()
-        elif executed:
-            self._failed(slot, now_s)
-        self._dispatcher.dispatch()
+        if answered and not slot.ejection.failures:
+            self._dispatcher.replied()
+        else:
+            self._judge(slot, answered=answered, executed=executed > 0, now_s=now_s)
+            self._dispatcher.dispatch()
         self._landing.replied(batch, flights, reply, now_s)
         if self._pool.leaving:
             self._pool.close_answered()
@@ -88,6 +88,12 @@ class ReplicaEvents:
         """Nobody can join its flights any more."""
         for batch in batches:
             self._landing.give_up(batch.take_flights())
+
+    def _judge(self, slot: ReplicaSlot, *, answered: bool, executed: bool, now_s: float) -> None:
+        if answered:
+            slot.ejection.success()
+        elif executed:
+            self._failed(slot, now_s)
 
     def _failed(self, slot: ReplicaSlot, now_s: float) -> None:
         if slot.ejection.failure(now_s, is_last=self._pool.is_last(slot)):

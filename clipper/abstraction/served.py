@@ -7,10 +7,8 @@ Nothing here waits or blocks; everything is a callback on the one event loop.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from xxhash import xxh3_128_digest
-
 from clipper.abstraction.admission import Forecast
-from clipper.abstraction.cache import PredictionCache
+from clipper.abstraction.cache import LONGEST_KEY_BYTES, PredictionCache
 from clipper.abstraction.call import Call
 from clipper.abstraction.deadline_queue import DeadlineQueue
 from clipper.abstraction.dispatcher import Dispatcher
@@ -43,7 +41,8 @@ class ServedVersion:
     Without a ready replica it answers `NoModelReady` at once, unless one that was ready before is expected back: then
     calls wait in the queue for as long as their deadlines allow.
 
-    ``has_ready_replica`` changes before ``on_ready_changed`` is called.
+    ``has_ready_replica`` changes before ``on_ready_changed`` is called. ``input_width`` is the number of values in a
+    row, where the manifest or a replica says it.
     """
 
     def __init__(
@@ -61,7 +60,7 @@ class ServedVersion:
         spec = version.spec
         self.name = f"{version.model}:{spec.version}"
         self.has_ready_replica = False
-        self._manifest_width: int | None = version.manifest.get("input_width")
+        self.input_width: int | None = version.manifest.get("input_width")
         self.on_ready_changed: Callable[[], None] = _nothing
         self._now = timers.now
         self._metrics = metrics
@@ -71,7 +70,7 @@ class ServedVersion:
         self._spec = spec
         self._caching = spec.caching.enabled
         self._cache = cache
-        self._scope = cache.scope(version.model, spec.version, version.generation, metrics)
+        self._scope = cache.scope((version.model, spec.version, version.generation), metrics)
         self._flights: dict[bytes, Flight] = {}
         self._queue = DeadlineQueue(by_width=spec.input_type in NUMERIC_INPUT_TYPES)
         self._forecast = Forecast(self._margin_s, max_queue_length)
@@ -108,34 +107,30 @@ class ServedVersion:
         """What batches are made for. However long the SLO, none may run until its replica is taken for hung."""
         return min(self._slo_s - self._margin_s, self._spec.limits.hang_timeout_s * MAX_HANG_SHARE)
 
-    @property
-    def input_width(self) -> int | None:
-        """The number of values in a row, where the manifest or a replica says it."""
-        return self._manifest_width if self._manifest_width is not None else self._pool.input_width
-
     def submit(self, call: Call) -> None:
         """Answer the call once through ``call.on_result``, maybe before this returns, unless it is cancelled."""
         dispatcher = self._dispatcher
         dispatcher.arrivals.count += 1
         now_s = call.submitted_s
         row = call.row
-        digest: bytes | None = None
+        key: bytes | None = None
         if self._caching:
-            digest = xxh3_128_digest(row, self._scope.seed)
-            output = self._cache.get(self._scope, digest, row, now_s)
+            scope = self._scope
+            key = row if len(row) <= LONGEST_KEY_BYTES else scope.key_of(row)
+            output = self._cache.get(scope, key, row, now_s)
             if output is not None:
                 self._metrics.cache_hits += 1
                 call.cached = True
                 call.output = output
                 call.on_result(call)
                 return
-            flight = self._flights.get(digest)
+            flight = self._flights.get(key)
             if flight is None:
                 self._metrics.cache_misses += 1
             elif flight.row != row:
-                digest = None  # Two rows with one digest: the second one is neither kept nor joined.
+                key = None  # Two rows with one digest: the second one is neither kept nor joined.
             elif flight.is_stuck(now_s):
-                self._detach(digest, flight)
+                self._detach(key, flight)
             else:
                 self._join(flight, call)
                 return
@@ -145,10 +140,10 @@ class ServedVersion:
         if error is not None:
             self._refuse(call, error)
             return
-        flight = Flight(digest, row, [call], deadline_s, deadline_s, now_s)
+        flight = Flight(key, row, [call], deadline_s, deadline_s, now_s)
         call.flight = flight
-        if digest is not None:
-            self._flights[digest] = flight
+        if key is not None:
+            self._flights[key] = flight
         self._queue.push(flight)
         if deadline_s < self._expiry.alarm.due_s:
             self._expiry.alarm.at_latest(deadline_s)
@@ -171,8 +166,8 @@ class ServedVersion:
             flight.deadline_s = earliest_s
             if flight.calls:
                 self._queue.push(flight)
-            elif flight.digest is not None:
-                del self._flights[flight.digest]
+            elif flight.key is not None:
+                del self._flights[flight.key]
 
     def set_replicas(self, addresses: Mapping[str, str]) -> None:
         """Serve from exactly these replicas (id -> address). Those that vanish answer what they have, then go."""
@@ -188,7 +183,7 @@ class ServedVersion:
         before, self._spec = self._spec, version.spec
         spec = version.spec
         if spec.caching != before.caching:
-            self._scope.renew()
+            self._scope = self._landing.scope = self._cache.renewed(self._scope)
         self._caching = spec.caching.enabled
         self._landing.keep_for(spec.caching.ttl_s)
         self._dispatcher.delay_s = spec.batching.delay_ms / 1e3
@@ -210,6 +205,7 @@ class ServedVersion:
             flights += batch.take_flights()
         calls = self._landing.give_up(flights)
         self._pool.close()
+        self._cache.release(self._scope)
         self._expiry.alarm.cancel()
         self._dispatcher.dispatch()
         self._dispatcher.wake.cancel()
@@ -258,6 +254,7 @@ class ServedVersion:
             return self._too_late(call)
         if not self.has_ready_replica and not self._pool.coming_back(now_s):
             return self._not_ready()
+        self._dispatcher.look_ahead()
         queue, forecast = self._queue, self._forecast
         if queue.length >= self._max_queue_length:
             return Overloaded(
@@ -306,11 +303,11 @@ class ServedVersion:
         self._metrics.cache_coalesced += 1
         self._expiry.alarm.at_latest(call.deadline_s)
 
-    def _detach(self, digest: bytes, flight: Flight) -> None:
+    def _detach(self, key: bytes, flight: Flight) -> None:
         """Let whoever asks for the row from now on share a new flight, which another replica may run."""
         self._metrics.cache_misses += 1
-        del self._flights[digest]
-        flight.digest = None
+        del self._flights[key]
+        flight.key = None
 
     def _refuse(self, call: Call, error: ClipperError) -> None:
         if isinstance(error, Overloaded):
@@ -336,6 +333,8 @@ class ServedVersion:
         if self._closed is None and not self._pool.ready_count and not self._pool.coming_back(self._now()):
             calls = self._landing.give_up(self._queue.take_all())
             fail(calls, lambda _: self._not_ready(), self._metrics.failures)
+        if self.input_width is None:
+            self.input_width = self._pool.input_width
         self._dispatcher.dispatch()
         self._tell_readiness()
 
