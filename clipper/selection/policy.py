@@ -6,11 +6,12 @@ choice is known. State is additive (see `clipper.evidence`).
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
 from clipper.evidence import Change, State
+from clipper.selection.losses import Loss
 
 
 class Observation(msgspec.Struct, frozen=True):
@@ -26,13 +27,11 @@ class Observation(msgspec.Struct, frozen=True):
     propensities: Mapping[str, float]
 
 
+@runtime_checkable
 class Policy(Protocol):
     """One way to choose among, or combine, the models of an application.
 
-    ``max_models`` is how many models an application under this policy may link (None: as many as it likes);
-    ``is_ensemble`` says that every model is asked and ``combine`` makes one answer of theirs; ``learns`` says that
-    feedback is joined to queries, which therefore need an id by which it can find them; ``sticky`` says that a query
-    with a uid is not drawn anew each time but by the uid: the same user gets the same model while the shares stay.
+    `clipper.selection.learning.LearningPolicy` is a base class that leaves little more than ``distribution`` to write.
     """
 
     @property
@@ -42,36 +41,52 @@ class Policy(Protocol):
 
     @property
     def max_models(self) -> int | None:
-        """How many models may be linked, or None."""
+        """How many models an application may link, or None for as many as it likes."""
         ...
 
     @property
     def is_ensemble(self) -> bool:
-        """Whether every model answers every query."""
+        """Whether every model answers every query and ``combine`` makes one answer of theirs."""
         ...
 
     @property
     def learns(self) -> bool:
-        """Whether feedback is joined to queries."""
+        """Whether feedback is joined to queries, which then need an id by which it can find them."""
         ...
 
     @property
     def sticky(self) -> bool:
-        """Whether the uid decides instead of a draw."""
+        """Whether the uid decides instead of a draw: a user keeps a model while the shares stay as they are."""
+        ...
+
+    @property
+    def half_life_feedbacks(self) -> float | None:
+        """After how many feedbacks one counts half; None: all count the same for ever."""
+        ...
+
+    @property
+    def prior_feedbacks(self) -> float:
+        """How many feedbacks of a user's own weigh as much as everything that is known from everybody."""
+        ...
+
+    @property
+    def new_version(self) -> Literal["inherit", "restart"]:
+        """Whether a new version of a model goes on with what the model has earned, or is an arm of its own."""
         ...
 
     def distribution(self, arms: Sequence[str], state: State) -> Sequence[float]:
         """The probability of each arm, or its weight in an ensemble, in the order of ``arms``; they sum to 1.
 
-        Asked once per change of the state. ``state`` may hold arms that are gone and lack arms that are new.
+        Asked once per change of the state, for at least one arm. ``state`` may hold arms that are gone and lack arms
+        that are new.
         """
         ...
 
-    def combine(self, outputs: Mapping[str, Any], weights: Mapping[str, float]) -> tuple[Any, float]:
+    def combine(self, outputs: Mapping[str, Any], weights: Mapping[str, float], loss: Loss) -> tuple[Any, float]:
         """One output out of those that arrived in time (at least one), and the confidence in it, in [0, 1].
 
         ``outputs`` are JSON values by arm; ``weights`` are the distribution of all arms, those missing included: what
-        did not arrive lowers the confidence.
+        did not arrive lowers the confidence. ``loss`` is the application's: it says what being right means.
         """
         ...
 
