@@ -1,6 +1,6 @@
 """What a store can do with feedback."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 import msgspec
@@ -58,8 +58,12 @@ class FeedbackStore(Protocol):
         """A page of the log of one application, by the time of acceptance, oldest first."""
         ...
 
-    async def prune(self, before: float, keep: Sequence[ApplicationKey]) -> int:
-        """Drop what was accepted before that time, and all of applications not in ``keep``; how many records went."""
+    async def applications(self) -> set[ApplicationKey]:
+        """All of which there is evidence; some of them may be deleted by now."""
+        ...
+
+    async def prune(self, before: float, gone: Collection[ApplicationKey] = ()) -> int:
+        """Drop what was accepted before that time, and all of the applications in ``gone``; how many records went."""
         ...
 
     async def erase_uid(self, uid: str) -> int:

@@ -186,7 +186,7 @@ async def test_a_newer_version_s_database_is_refused_with_a_sentence(store, tmp_
     connection = sqlite3.connect(tmp_path / "clipper.db")
     connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(StoreUnavailable, match="schema version 99, this Clipper knows 1"):
+    with pytest.raises(StoreUnavailable, match="schema version 99, this Clipper knows 2"):
         await SqliteStore.open(tmp_path)
 
 
@@ -203,7 +203,7 @@ async def test_an_unreadable_document_is_reported_not_raised_bare(store, tmp_pat
 
 async def test_a_full_database_refuses_changes_and_recovers(store):
     await store.change(adding(an_application()))
-    await store._run(lambda: store._connect().execute("PRAGMA max_page_count = 1"))
+    await store._database.run(lambda connection: connection.execute("PRAGMA max_page_count = 1"))
     with pytest.raises(StoreUnavailable, match="The disk is full") as refused:
         await store.change(adding(an_application("letters", default_output="x" * 100_000)))
     assert refused.value.retry_after_s
@@ -213,7 +213,7 @@ async def test_a_full_database_refuses_changes_and_recovers(store):
 
 
 async def test_a_read_only_database_refuses_changes_and_still_reads(store):
-    await store._run(lambda: store._connect().execute("PRAGMA query_only = ON"))
+    await store._database.run(lambda connection: connection.execute("PRAGMA query_only = ON"))
     with pytest.raises(StoreUnavailable, match="read-only"):
         await store.change(adding(an_application()))
     assert (await store.snapshot()).revision == 0
@@ -223,7 +223,6 @@ async def test_a_database_that_was_replaced_while_open_is_not_taken_for_ours(sto
     other = await SqliteStore.open(tmp_path / "other")
     await other.change(adding(an_application()))
     await other.close()
-    await store._run(store._disconnect)
     (tmp_path / "other" / "clipper.db").replace(tmp_path / "clipper.db")
     with pytest.raises(StoreUnavailable, match="was replaced"):
         await store.snapshot()
