@@ -11,7 +11,7 @@
     ├── TooLarge (413), UnsupportedMediaType (415), HeadersTooLarge (431)
     ├── Overloaded (429)
     ├── Cancelled (499)
-    ├── ModelError (500), InternalError (500)
+    ├── ModelError (500), PolicyFailed (500), LowConfidence (500), InternalError (500)
     ├── Unavailable (503)     NoModelReady, StoreUnavailable, ShuttingDown
     ├── DeadlineExceeded (504)
     └── Unreachable, DeploymentFailed    raised by the client only: no server to answer; a version that came to nothing
@@ -242,6 +242,18 @@ class ModelError(ClipperError):
     """The model raised, or returned something that cannot be served."""
 
     code = "model_error"
+
+
+class PolicyFailed(ClipperError):
+    """The application's selection policy raised, or returned something that makes no sense."""
+
+    code = "policy_failed"
+
+
+class LowConfidence(ClipperError):
+    """The models agree less than the application wants. Only ever the reason for a default."""
+
+    code = "low_confidence"
 
 
 class InternalError(ClipperError):

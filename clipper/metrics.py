@@ -72,26 +72,90 @@ class Histogram:
         return self.bounds[-1]
 
 
+class SelectionMetrics:
+    """Of what an application's policy chose and combined.
+
+    ``choices`` counts by ``model:version`` the queries that were given to it; ``missing`` by (model:version, error code)
+    the members whose output an ensemble had to do without; ``fallbacks`` by what the policy failed in; ``combined`` the
+    answers out of two outputs or more, ``disagreements`` those of them whose outputs were not all the same;
+    ``unknown_users`` the queries whose user could not be read from the store in time.
+    """
+
+    __slots__ = ("choices", "combined", "disagreements", "fallbacks", "missing", "unknown_users")
+
+    def __init__(self) -> None:
+        self.choices: Counter[str] = Counter()
+        self.missing: Counter[tuple[str, str]] = Counter()
+        self.fallbacks: Counter[str] = Counter()
+        self.combined = 0
+        self.disagreements = 0
+        self.unknown_users = 0
+
+    def add(self, other: "SelectionMetrics") -> None:
+        """Count what another frontend has counted."""
+        self.choices.update(other.choices)
+        self.missing.update(other.missing)
+        self.fallbacks.update(other.fallbacks)
+        self.combined += other.combined
+        self.disagreements += other.disagreements
+        self.unknown_users += other.unknown_users
+
+
 class ApplicationMetrics:
     """Of one application.
 
-    ``outcomes`` counts (outcome, cause): ("answered", ""), ("default", code), ("error", code), ("cancelled", "").
+    ``latency_s`` has every query that got an answer, a default or an error; ``unanswered`` counts by (outcome, cause)
+    those that got no answer of a model: ("default", code), ("error", code), ("cancelled", ""). The rest was answered.
+    ``feedback`` counts what came of feedback: "accepted", or the code of the error that refused it; ``loss_sum`` and
+    ``loss_count`` are of the answers that were given, defaults included, where a label said what was right.
     """
 
-    __slots__ = ("latency_s", "outcomes")
+    __slots__ = ("feedback", "latency_s", "loss_count", "loss_sum", "selection", "unanswered")
 
     def __init__(self) -> None:
-        self.outcomes: Counter[tuple[str, str]] = Counter()
+        self.unanswered: Counter[tuple[str, str]] = Counter()
         self.latency_s = Histogram(LATENCY_BOUNDS_S)
+        self.feedback: Counter[str] = Counter()
+        self.loss_sum = 0.0
+        self.loss_count = 0
+        self.selection = SelectionMetrics()
+
+    @property
+    def outcomes(self) -> Counter[tuple[str, str]]:
+        """All queries by (outcome, cause); ("answered", "") are those with an answer of a model."""
+        failed = sum(count for (outcome, _), count in self.unanswered.items() if outcome != "cancelled")
+        answered = self.latency_s.count - failed
+        return self.unanswered + Counter({("answered", ""): answered})
 
     def add(self, other: "ApplicationMetrics") -> None:
         """Count what another frontend has counted."""
-        self.outcomes.update(other.outcomes)
+        self.unanswered.update(other.unanswered)
         self.latency_s.add(other.latency_s)
+        self.feedback.update(other.feedback)
+        self.loss_sum += other.loss_sum
+        self.loss_count += other.loss_count
+        self.selection.add(other.selection)
+
+
+class FeedbackMetrics:
+    """Of the way of feedback into the store: how long a durable commit takes, and how many records share one."""
+
+    __slots__ = ("commit_s", "failed_commits", "group_size")
+
+    def __init__(self) -> None:
+        self.commit_s = Histogram(LATENCY_BOUNDS_S)
+        self.group_size = Histogram(BATCH_SIZE_BOUNDS)
+        self.failed_commits = 0
+
+    def add(self, other: "FeedbackMetrics") -> None:
+        """Count what another frontend has counted."""
+        self.commit_s.add(other.commit_s)
+        self.group_size.add(other.group_size)
+        self.failed_commits += other.failed_commits
 
 
 class VersionMetrics:
-    """Of one model version: cache, queue, batches, failures."""
+    """Of one model version: cache, queue, batches, failures, and the losses that feedback gave its outputs."""
 
     __slots__ = (
         "batch_size",
@@ -101,6 +165,8 @@ class VersionMetrics:
         "cache_misses",
         "ejections",
         "failures",
+        "loss_count",
+        "loss_sum",
         "model_s",
         "queue_s",
         "refused",
@@ -115,6 +181,8 @@ class VersionMetrics:
         self.retries = 0
         self.ejections = 0
         self.refused = 0
+        self.loss_sum = 0.0
+        self.loss_count = 0
         self.failures: Counter[str] = Counter()
         self.batch_size = Histogram(BATCH_SIZE_BOUNDS)
         self.queue_s = Histogram(LATENCY_BOUNDS_S)
@@ -129,6 +197,8 @@ class VersionMetrics:
         self.retries += other.retries
         self.ejections += other.ejections
         self.refused += other.refused
+        self.loss_sum += other.loss_sum
+        self.loss_count += other.loss_count
         self.failures.update(other.failures)
         self.batch_size.add(other.batch_size)
         self.queue_s.add(other.queue_s)

@@ -1,10 +1,13 @@
 """What a caller gets for one query."""
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from clipper.errors import ClipperError
+
+STATUSES_WITH_DEFAULT: Final = frozenset({429, 500, 503, 504})
+"""Of errors that the application's default answers instead, where it has one."""
 
 
 class Answer(msgspec.Struct, gc=False):
@@ -12,7 +15,8 @@ class Answer(msgspec.Struct, gc=False):
 
     ``output`` is a JSON fragment. With ``default`` it is the application's default and ``error`` the cause; without, an
     ``error`` is the whole answer. ``models`` is None under the policy ``single``; ``confidence`` and ``missing`` belong
-    to ensembles; ``explanation`` comes where the query asked for it.
+    to ensembles; ``fallback`` is why the application's fallback chose the output instead of its policy; ``explanation``
+    comes where the query asked for it.
     """
 
     query_id: str
@@ -22,6 +26,7 @@ class Answer(msgspec.Struct, gc=False):
     models: tuple[str, ...] | None = None
     confidence: float | None = None
     missing: tuple[str, ...] | None = None
+    fallback: ClipperError | None = None
     explanation: dict[str, Any] | None = None
 
     @property

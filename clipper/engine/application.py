@@ -1,22 +1,37 @@
 """An application as this frontend serves it."""
 
+from typing import TYPE_CHECKING, Any
+
 import msgspec
 
 from clipper.domain import Application, InputType
+from clipper.engine.contexts import Contexts
 from clipper.engine.route import ModelRoute
+from clipper.engine.selection import Selection
 from clipper.metrics import ApplicationMetrics
 from clipper.selection import Policy, policy_named
+from clipper.selection.losses import Loss
+
+if TYPE_CHECKING:
+    from clipper.engine.choosing import Choosing
 
 
 class ServedApplication:
-    """The definition with everything that a query needs, resolved once per change instead of once per query."""
+    """The definition with everything that a query needs, resolved once per change instead of once per query.
+
+    ``choosing`` takes its queries where a policy chooses or combines; under ``single`` there is nothing to choose.
+    """
 
     __slots__ = (
         "_routes",
+        "choosing",
+        "contexts",
         "default_fragment",
         "definition",
+        "generation",
         "input_type",
         "learns",
+        "loss",
         "metrics",
         "model",
         "name",
@@ -26,19 +41,32 @@ class ServedApplication:
         "slo_s",
     )
 
-    def __init__(self, definition: Application, routes: dict[str, ModelRoute], metrics: ApplicationMetrics) -> None:
+    def __init__(
+        self,
+        definition: Application,
+        generation: int,
+        routes: dict[str, ModelRoute],
+        metrics: ApplicationMetrics,
+        selection: Selection,
+    ) -> None:
         self.definition = definition
         self.name = definition.name
+        self.generation = generation
         self.input_type: InputType = definition.input_type
         self.slo_s = definition.slo_ms / 1e3
         self.default_fragment = msgspec.json.encode(definition.default_output) if definition.has_default else None
         self.policy: Policy = policy_named(definition.policy.name, definition.policy.options)
         self.policy_name = self.policy.name
         self.learns = self.policy.learns
+        self.loss = Loss(definition.loss, *definition.loss_range)
+        self.contexts = Contexts(
+            (self.name, generation), self.policy, definition.models, selection.held, selection.timers.now
+        )
         self.routes = routes
         self._routes = tuple(routes.values())
         self.model = next(iter(routes), None)
         self.metrics = metrics
+        self.choosing: Choosing[Any] | None = None
 
     @property
     def input_width(self) -> int | None:

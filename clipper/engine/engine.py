@@ -9,18 +9,20 @@ from typing import Any
 from clipper.abstraction.cache import PredictionCache
 from clipper.abstraction.served import ServedVersion
 from clipper.domain import Application, Query, Snapshot
-from clipper.engine.answer import Answer
+from clipper.engine.answer import STATUSES_WITH_DEFAULT, Answer
 from clipper.engine.application import ServedApplication
+from clipper.engine.bandit import Bandit
+from clipper.engine.ensemble import Ensemble
 from clipper.engine.explain import explanation
 from clipper.engine.fleet import Fleet
+from clipper.engine.scoring import Scores, Scoring
+from clipper.engine.selection import Selection
 from clipper.engine.ticket import Ticket
 from clipper.errors import ClipperError, NoModelReady, UnknownApplication
 from clipper.metrics import ApplicationMetrics
+from clipper.selection.single import Single
 
 log = logging.getLogger(__name__)
-
-_ANSWERED = ("answered", "")
-_STATUSES_WITH_DEFAULT = frozenset({429, 500, 503, 504})
 
 
 class Engine:
@@ -30,9 +32,10 @@ class Engine:
     output, the default or an error) or cancelled by its caller.
     """
 
-    def __init__(self, fleet: Fleet, *, clock: Callable[[], float]) -> None:
+    def __init__(self, fleet: Fleet, selection: Selection) -> None:
         self.fleet = fleet
-        self._clock = clock
+        self.selection = selection
+        self._clock = selection.timers.now
         self._applications: dict[str, ServedApplication] = {}
         self._id_prefix = secrets.token_hex(4)
         self._submitted = 0
@@ -67,20 +70,26 @@ class Engine:
         served: dict[str, ServedApplication] = {}
         for name, definition in snapshot.desired.applications.items():
             try:
-                served[name] = self._serve(definition)
+                served[name] = self._serve(definition, snapshot.desired.generations.get(name, 0))
             except ClipperError as problem:
                 # Written by a server that knows more than this one; the others must be served all the same.
                 log.error("Application %s cannot be served here: %s", name, problem)  # noqa: TRY400  # a sentence is enough
         self._applications = served
+        self.selection.serve((app.name, app.generation) for app in served.values())
         self.fleet.set_slos(app.definition for app in served.values())
         self.revision = snapshot.revision
 
-    def _serve(self, definition: Application) -> ServedApplication:
+    def _serve(self, definition: Application, generation: int) -> ServedApplication:
         before = self._applications.get(definition.name)
-        if before is not None and before.definition == definition:
+        if before is not None and (before.definition, before.generation) == (definition, generation):
             return before
         routes = {model: self.fleet.route(model) for model in definition.models}
-        return ServedApplication(definition, routes, before.metrics if before else ApplicationMetrics())
+        metrics = before.metrics if before else ApplicationMetrics()
+        app = ServedApplication(definition, generation, routes, metrics, self.selection)
+        if app.policy_name != Single.name:
+            kind = Ensemble if app.policy.is_ensemble else Bandit
+            app.choosing = kind(app, self.fleet, self.selection, self._conclude)
+        return app
 
     def submit(self, query: Query, on_answer: Callable[[Answer], None]) -> Ticket:
         """Answer ``query`` through ``on_answer``, exactly once, by its deadline, perhaps before this returns.
@@ -91,6 +100,8 @@ class Engine:
         app = self._applications.get(query.application)
         if app is None:
             return self._answer_unknown(query, on_answer)
+        if app.choosing is not None:
+            return app.choosing.submit(query, on_answer)
         slo_s = app.slo_s
         if query.timeout_ms is not None:
             slo_s = min(slo_s, query.timeout_ms / 1e3)
@@ -127,14 +138,11 @@ class Engine:
         error = ticket.error
         answer = Answer(f"{self._id_prefix}-{self._resolved:x}", ticket.output, error=error)
         metrics = app.metrics
-        if error is None:
-            metrics.outcomes[_ANSWERED] += 1
-        elif app.default_fragment is not None and error.http_status in _STATUSES_WITH_DEFAULT:
-            answer.output = app.default_fragment
-            answer.default = True
-            metrics.outcomes["default", error.code] += 1
-        else:
-            metrics.outcomes["error", error.code] += 1
+        if error is not None:
+            if app.default_fragment is not None and error.http_status in STATUSES_WITH_DEFAULT:
+                answer.output = app.default_fragment
+                answer.default = True
+            metrics.unanswered["default" if answer.default else "error", error.code] += 1
         now_s = self._clock()
         metrics.latency_s.observe(now_s - query.arrived_s)
         if query.explain:
@@ -143,6 +151,21 @@ class Engine:
             ticket.on_answer(answer)
         except Exception:
             # A frontend that fails to deliver must not harm the other queries of the same batch.
+            log.exception("The frontend failed to deliver an answer of application %s.", app.name)
+
+    def _conclude(self, ticket: Ticket, answer: Answer) -> None:
+        """Deliver what a policy made of a query."""
+        ticket.resolved = True
+        self._resolved += 1
+        app, query, error = ticket.app, ticket.query, answer.error
+        assert app is not None  # noqa: S101  # it has chosen
+        answer.query_id = answer.query_id or f"{self._id_prefix}-{self._resolved:x}"
+        if error is not None:
+            app.metrics.unanswered["default" if answer.default else "error", error.code] += 1
+        app.metrics.latency_s.observe(self._clock() - query.arrived_s)
+        try:
+            ticket.on_answer(answer)
+        except Exception:
             log.exception("The frontend failed to deliver an answer of application %s.", app.name)
 
     def _answer_unknown(self, query: Query, on_answer: Callable[[Answer], None]) -> Ticket:
@@ -160,9 +183,16 @@ class Engine:
         ticket.resolved = True
         self._resolved += 1
         if ticket.app is not None:
-            ticket.app.metrics.outcomes["cancelled", ""] += 1
-        if ticket.served is not None:
-            ticket.served.cancel(ticket)
+            ticket.app.metrics.unanswered["cancelled", ""] += 1
+        ticket.withdraw()
+
+    async def score_all(self, application: str, row: bytes, deadline_s: float) -> Scores:
+        """What every model of the application says to an input by then, for feedback that came with it.
+
+        Raises:
+            UnknownApplication: There is none of that name.
+        """
+        return await Scoring(self.application(application), row, now_s=self._clock(), deadline_s=deadline_s).scores()
 
     async def predict(self, query: Query) -> Answer:
         """`submit` for those who can await. Cancelling the awaiting task cancels the query."""
@@ -192,12 +222,14 @@ class Engine:
 
     def close(self) -> None:
         """Answer everything that still waits with the reason, and close every link."""
+        self.selection.close()
         self.fleet.close()
         self._applications = {}
 
     def leaks(self) -> dict[str, int]:
         """What is alive and should not be when nothing is under way; all zero then."""
-        return {"queries": self._submitted - self._resolved, **self.fleet.leaks()}
+        queries = self._submitted - self._resolved
+        return {"queries": queries, "late_members": self.selection.late_members, **self.fleet.leaks()}
 
     def describe(self) -> dict[str, Any]:
         """The versions as this frontend sees them, by 'model:version'."""

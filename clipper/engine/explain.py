@@ -1,37 +1,67 @@
 """The decision behind one answer, for ``"explain": true``."""
 
+from collections.abc import Mapping
 from typing import Any
 
+from clipper.abstraction.call import Call
 from clipper.engine.ticket import Ticket
+from clipper.errors import ClipperError
 
 
 def explanation(ticket: Ticket, now_s: float) -> dict[str, Any]:
     """Policy, weights and propensities, and what happened in cache, queue and model. Times in milliseconds."""
-    app, served, query = ticket.app, ticket.served, ticket.query
-    body: dict[str, Any] = {
+    body = _head(ticket, now_s)
+    if ticket.served is not None:
+        body["models"][ticket.served.name] = story(ticket, 1.0, 1.0)
+    return body
+
+
+def explained_choice(
+    ticket: Ticket,
+    now_s: float,
+    *,
+    models: Mapping[str, dict[str, Any]],
+    weights: Mapping[str, float],
+    chosen: str | None,
+    context: str,
+    fallback: ClipperError | None,
+) -> dict[str, Any]:
+    """The same where a policy chose: among which arms, by what it knew of whom, and which one."""
+    body = _head(ticket, now_s) | {"models": dict(models), "weights": dict(weights), "chosen": chosen}
+    body["context"] = context
+    if fallback is not None:
+        body["fallback"] = fallback.to_json()
+    return body
+
+
+def story(call: Call, weight: float | None, propensity: float) -> dict[str, Any]:
+    """What happened to one model's part of a query."""
+    return {"weight": weight, "propensity": propensity, **_happened(call)}
+
+
+def _head(ticket: Ticket, now_s: float) -> dict[str, Any]:
+    app, query = ticket.app, ticket.query
+    return {
         "policy": app.policy_name if app else None,
         "slo_ms": round((ticket.deadline_s - query.arrived_s) * 1e3, 3),
         "latency_ms": round((now_s - query.arrived_s) * 1e3, 3),
         "models": {},
     }
-    if served is not None:
-        body["models"][served.name] = {"weight": 1.0, "propensity": 1.0, **_happened(ticket)}
-    return body
 
 
-def _happened(ticket: Ticket) -> dict[str, Any]:
-    cache = "hit" if ticket.cached else "coalesced" if ticket.coalesced else "miss"
-    story: dict[str, Any] = {"cache": cache}
-    trace = ticket.trace
-    if trace is not None and not ticket.cached:
-        story |= {
-            "queue_ms": round(max(0.0, trace.dispatched_s - ticket.submitted_s) * 1e3, 3),
+def _happened(call: Call) -> dict[str, Any]:
+    cache = "hit" if call.cached else "coalesced" if call.coalesced else "miss"
+    happened: dict[str, Any] = {"cache": cache}
+    trace = call.trace
+    if trace is not None and not call.cached:
+        happened |= {
+            "queue_ms": round(max(0.0, trace.dispatched_s - call.submitted_s) * 1e3, 3),
             "batch_size": trace.batch_size,
             "replica": trace.replica_id,
             "model_ms": round(trace.run_s * 1e3, 3),
             "replica_wait_ms": round(trace.wait_s * 1e3, 3),
             "attempts": trace.attempts,
         }
-    if ticket.error is not None:
-        story["error"] = ticket.error.to_json()
-    return story
+    if call.error is not None:
+        happened["error"] = call.error.to_json()
+    return happened

@@ -1,6 +1,7 @@
 """The model versions that this frontend serves, and the routes to them."""
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from clipper.abstraction.cache import PredictionCache
@@ -27,6 +28,8 @@ class Fleet:
         self._metrics: dict[tuple[str, str], VersionMetrics] = {}
         self._routes: dict[str, ModelRoute] = {}
         self._definitions: dict[tuple[str, str], Version] = {}
+        self.epoch = 0
+        """Changes whenever a version may have become ready, or unready, or the one that serves."""
 
     @property
     def metrics(self) -> Mapping[tuple[str, str], VersionMetrics]:
@@ -71,6 +74,7 @@ class Fleet:
             self.route(model).point_at(self._versions.get((model, current)) if current is not None else None)
         for model in [m for m in self._routes if m not in snapshot.desired.models]:
             del self._routes[model]
+        self.epoch += 1
 
     def _keep(self, key: tuple[str, str], version: Version) -> None:
         before = self._definitions.get(key)
@@ -78,16 +82,21 @@ class Fleet:
             self._retire(key)
         if key not in self._versions:
             served = self._serve(version, self._metrics.setdefault(key, VersionMetrics()))
-            served.on_ready_changed = self.route(version.model).settle
+            served.on_ready_changed = partial(self._ready_changed, self.route(version.model))
             self._versions[key] = served
         elif before is not None and before.spec != version.spec:
             self._versions[key].configure(version)
         self._definitions[key] = version
 
+    def _ready_changed(self, route: ModelRoute) -> None:
+        route.settle()
+        self.epoch += 1
+
     def _retire(self, key: tuple[str, str], sentence: str | None = None) -> None:
         served = self._versions.pop(key)
         self._definitions.pop(key)
         self.route(key[0]).forget(served)
+        self.epoch += 1
         sentence = sentence or f"Version '{key[1]}' of model '{key[0]}' was stopped."
         served.close(NoModelReady(sentence, retry_after_s=1.0))
 

@@ -44,6 +44,8 @@ class RecentQueries:
             "p99_ms": _milliseconds(latency.quantile(0.99, since)),
             "recent": _by_cause(recent),
             "total": _by_cause(metrics.outcomes),
+            "feedback": dict(metrics.feedback),
+            "mean_loss": _mean(metrics.loss_sum, metrics.loss_count),
         }
 
     def _forget_another(self, metrics: ApplicationMetrics) -> None:
@@ -67,7 +69,13 @@ def describe_version(metrics: VersionMetrics) -> dict[str, Any]:
         "retries": metrics.retries,
         "ejections": metrics.ejections,
         "failures": dict(metrics.failures),
+        "feedbacks": metrics.loss_count,
+        "mean_loss": _mean(metrics.loss_sum, metrics.loss_count),
     }
+
+
+def _mean(total: float, count: int) -> float | None:
+    return round(total / count, 6) if count else None
 
 
 def _milliseconds(seconds: float | None) -> float | None:

@@ -42,3 +42,8 @@ class Ticket(Call):
         self.app = app
         self.served: ServedVersion | None = None
         self.resolved = False
+
+    def withdraw(self) -> None:
+        """Take back what was asked of the models."""
+        if self.served is not None:
+            self.served.cancel(self)

@@ -9,20 +9,33 @@ from clipper.abstraction.served import ServedVersion
 from clipper.domain import Application, Desired, Model, Observed, Query, Replica, Snapshot, Version, VersionSpec
 from clipper.engine import Engine
 from clipper.engine.fleet import Fleet
+from clipper.engine.selection import Selection
+from clipper.engine.token import TokenKey
+from clipper.evidence import Evidence
 from clipper.rpc.contract import Hello
+
+SECRET = b"k" * 32
 
 
 class EngineBench:
-    """Build the desired and the observed state with the verbs below, then ``apply``."""
+    """Build the desired and the observed state with the verbs below, then ``apply``.
 
-    def __init__(self, run_s=lambda size: 0.001):
+    ``chance`` is where the next draw falls.
+    """
+
+    def __init__(self, run_s=lambda size: 0.001, store=None, **selection):
         self.timers = VirtualTimers()
         self.run_s = run_s
         self.links = {}
         self.auto_connect = True
         self.applications, self.models, self.versions, self.replicas, self.current = {}, {}, {}, {}, {}
         self.revision = 0
-        self.engine = Engine(Fleet(PredictionCache(1 << 20), self._serve), clock=self.timers.now)
+        self.chance = 0.0
+        self.selection = Selection(
+            self.timers, store, margin_s=MARGIN_S, chance=lambda: self.chance, wall_clock=lambda: 1e9, **selection
+        )
+        self.selection.token_key = TokenKey(SECRET)
+        self.engine = Engine(Fleet(PredictionCache(1 << 20), self._serve), self.selection)
 
     def _serve(self, version, metrics):
         return ServedVersion(
@@ -72,6 +85,16 @@ class EngineBench:
         if current:
             self.current[model] = version
 
+    def link(self, model, version="1"):
+        return self.links[f"{model}.{version}.g1.r0"]
+
+    def answers(self, model, output):
+        """What the model's replica says from now on; None: nothing, until it is told to."""
+        link = self.link(model)
+        link.run_s = None if output is None else self.run_s
+        if output is not None:
+            link.answer = lambda _row: output
+
     def apply(self):
         self.revision += 1
         desired = Desired(applications=self.applications, models=self.models, versions=self.versions)
@@ -84,6 +107,22 @@ class EngineBench:
         query = Query(application=application, row=row, arrived_s=self.timers.now(), **fields)
         asked.ticket = self.engine.submit(query, asked.answers.append)
         return asked
+
+    def learn(self, *, uid="", application="app", **losses):
+        """Put evidence: for each arm, the losses that its outputs had."""
+        plays = {arm.replace("_", ":"): list(values) for arm, values in losses.items()}
+        sums = {
+            arm: {"eligible": len(v), "plays": len(v), "loss": sum(v), "weighted_loss": sum(v)}
+            for arm, v in plays.items()
+        }
+        n = max(len(values) for values in plays.values())
+        self.selection.put({(application, 0, uid): Evidence(n=n, sums=sums)})
+
+    def claims(self, asked, application="app"):
+        return self.selection.token_key.open(application, asked.answer.query_id)
+
+    def metrics(self, application="app"):
+        return self.engine.applications[application].metrics
 
     def assert_idle(self):
         assert set(self.engine.leaks().values()) == {0}, self.engine.leaks()
@@ -108,4 +147,16 @@ def served(**application):
     bench.application(**application)
     bench.version()
     bench.apply()
+    return bench
+
+
+def choosing(policy, models="abc", *, store=None, run_s=lambda size: 0.001, **application):
+    """A bench with one application over several models, each with one replica that answers its name in JSON."""
+    bench = EngineBench(run_s, store=store)
+    bench.application(models=tuple(models), policy=policy, **application)
+    for model in models:
+        bench.version(model)
+    bench.apply()
+    for model in models:
+        bench.answers(model, b'"%s"' % model.encode())
     return bench

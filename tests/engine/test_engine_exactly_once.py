@@ -3,7 +3,8 @@
 import asyncio
 
 import pytest
-from engine_bench import served
+from abstraction_fakes import item_error
+from engine_bench import choosing, served
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -45,6 +46,42 @@ def test_cancelling_at_any_stage_harms_nobody_and_leaves_nothing(data):
     for one in asked:
         assert one.answer.output is not None or one.answer.error is not None
     assert all(one.ticket.resolved for one in (*asked, *gone))
+    bench.assert_idle()
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data())
+def test_an_ensemble_answers_or_is_cancelled_once_whatever_its_members_do(data):
+    """Members answer, raise, hang, come late, drain or die, in any order, while callers leave at any moment."""
+    models = "abc"
+    bench = choosing("exp4", models, run_s=None, slo_ms=100)
+    asked, gone = [], []
+    for _ in range(data.draw(st.integers(1, 25))):
+        happens = data.draw(st.sampled_from(["ask", "ask", "leave", "reply", "raise", "lose", "return", "later"]))
+        link = bench.link(data.draw(st.sampled_from(models)))
+        staying = [one for one in asked if not one.answers and one not in gone]
+        if happens == "ask":
+            asked.append(bench.ask(b"%d" % data.draw(st.integers(0, 5))))
+        elif happens == "leave" and staying:
+            _leave(bench, data.draw(st.sampled_from(staying)), gone)
+        elif happens in {"reply", "raise"} and link.waiting:
+            link.answer = (lambda _row: b"1") if happens == "reply" else (lambda _row: item_error())
+            link.reply()
+        elif happens == "lose" and link.ready:
+            link.lose()
+        elif happens == "return" and not link.ready:
+            link.connect()
+        bench.timers.advance(data.draw(st.sampled_from([0, 0.001, 0.03])) if happens == "later" else 0)
+    bench.timers.advance(0.1)
+    for one in asked:
+        assert len(one.answers) == (one not in gone)
+        assert one.ticket.resolved
+    for link in bench.links.values():
+        while link.waiting:
+            link.reply()
+            bench.timers.advance(0)
+    bench.timers.advance(60)
+    assert all(len(one.answers) == (one not in gone) for one in asked)
     bench.assert_idle()
 
 
