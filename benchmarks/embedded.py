@@ -3,17 +3,16 @@
 import asyncio
 import gc
 import os
-import pickle
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import msgspec
+from artifacts import write_estimator
 
 from clipper.abstraction.cache import PredictionCache
 from clipper.abstraction.served import ServedVersion
@@ -21,6 +20,7 @@ from clipper.abstraction.timers import LoopTimers
 from clipper.domain import Application, Desired, Model, Observed, Replica, Snapshot, Version, VersionSpec
 from clipper.engine import Engine
 from clipper.engine.fleet import Fleet
+from clipper.engine.selection import Selection
 from clipper.metrics import VersionMetrics
 from clipper.rpc.link import dial
 
@@ -28,6 +28,14 @@ GENERATION = 1
 START_TIMEOUT_S = 60.0
 REPLY_MARGIN_S = 0.001
 MAX_QUEUE_LENGTH = 100_000
+
+
+class Replicated(NamedTuple):
+    """A model with one replica: where its artifact is, of which flavor, and how it is batched."""
+
+    artifact: Path
+    flavor: str = "sklearn"
+    batching: str = "deadline"
 
 
 @asynccontextmanager
@@ -38,17 +46,43 @@ async def engine_with(
 
     An application of the same name is linked to each. Nothing is cached.
     """
-    artifact = _write_artifact(estimator, folder)
-    sockets = {name: folder / f"{name}.sock" for name in batching_by_model}
-    replicas = [_start_replica(name, artifact, socket) for name, socket in sockets.items()]
+    artifact = write_estimator(estimator, folder / "artifact")
+    models = {name: Replicated(artifact, batching=batching) for name, batching in batching_by_model.items()}
+    applications = [Application(name=name, input_type="doubles", slo_ms=slo_ms, models=(name,)) for name in models]
+    async with embedded(models, applications, folder) as serving:
+        yield serving.engine
+
+
+class Serving(NamedTuple):
+    """An engine, and what it was told to serve."""
+
+    engine: Engine
+    snapshot: Snapshot
+
+    def switch_to(self, applications: Sequence[Application]) -> "Serving":
+        """The same models behind other applications."""
+        desired = self.snapshot.desired.model_copy(update={"applications": {app.name: app for app in applications}})
+        snapshot = self.snapshot.model_copy(update={"revision": self.snapshot.revision + 1, "desired": desired})
+        self.engine.apply(snapshot)
+        return Serving(self.engine, snapshot)
+
+
+@asynccontextmanager
+async def embedded(
+    models: Mapping[str, Replicated], applications: Sequence[Application], folder: Path
+) -> AsyncIterator[Serving]:
+    """An engine with those models, each with a replica of its own, behind those applications. Nothing is cached."""
+    sockets = {name: folder / f"{name}.sock" for name in models}
+    replicas = [_start_replica(name, model.artifact, sockets[name]) for name, model in models.items()]
     engine = _engine()
     try:
-        engine.apply(_snapshot(batching_by_model, sockets, slo_ms))
+        serving = Serving(engine, _snapshot(models, applications, sockets))
+        engine.apply(serving.snapshot)
         await _until_ready(engine)
         # scikit-learn's modules and the training data live here and in no server: keep them out of its collections.
         gc.collect()
         gc.freeze()
-        yield engine
+        yield serving
     finally:
         gc.unfreeze()
         engine.close()
@@ -56,23 +90,6 @@ async def engine_with(
             replica.terminate()
         for replica in replicas:
             replica.wait()
-
-
-def _write_artifact(estimator: Any, folder: Path) -> Path:
-    artifact = folder / "artifact"
-    artifact.mkdir()
-    (artifact / "model.pkl").write_bytes(pickle.dumps(estimator))
-    manifest = {
-        "format": 1,
-        "flavor": "sklearn",
-        "input_type": "doubles",
-        "method": "predict",
-        "input_width": int(estimator.n_features_in_),
-        "example_input": [0.0] * int(estimator.n_features_in_),
-        "entry": "model.pkl",
-    }
-    (artifact / "manifest.json").write_bytes(msgspec.json.encode(manifest))
-    return artifact
 
 
 def _start_replica(name: str, artifact: Path, socket: Path) -> subprocess.Popen[bytes]:
@@ -115,23 +132,24 @@ def _engine() -> Engine:
             slo_s=1.0,
         )
 
-    return Engine(Fleet(cache, serve), clock=time.monotonic)
+    return Engine(Fleet(cache, serve), Selection(timers))
 
 
-def _snapshot(batching_by_model: Mapping[str, str], sockets: Mapping[str, Path], slo_ms: float) -> Snapshot:
-    applications, versions, replicas = {}, {}, {}
-    for name, batching in batching_by_model.items():
+def _snapshot(
+    models: Mapping[str, Replicated], applications: Sequence[Application], sockets: Mapping[str, Path]
+) -> Snapshot:
+    versions, replicas = {}, {}
+    for name, model in models.items():
         spec = VersionSpec.model_validate(
             {
                 "version": "1",
-                "flavor": "sklearn",
+                "flavor": model.flavor,
                 "input_type": "doubles",
-                "batching": batching,
+                "batching": model.batching,
                 "caching": {"enabled": False},
             }
         )
         versions[name] = {"1": Version(model=name, spec=spec, generation=GENERATION)}
-        applications[name] = Application(name=name, input_type="doubles", slo_ms=slo_ms, models=(name,))
         replicas[name] = Replica(
             replica_id=name,
             model=name,
@@ -141,10 +159,13 @@ def _snapshot(batching_by_model: Mapping[str, str], sockets: Mapping[str, Path],
             address=f"unix:{sockets[name]}",
             state="ready",
         )
-    models = {name: Model(name=name, target="1") for name in batching_by_model}
-    desired = Desired(applications=applications, models=models, versions=versions)
+    desired = Desired(
+        applications={app.name: app for app in applications},
+        models={name: Model(name=name, target="1") for name in models},
+        versions=versions,
+    )
     return Snapshot(
-        revision=1, desired=desired, observed=Observed(current=dict.fromkeys(batching_by_model, "1"), replicas=replicas)
+        revision=1, desired=desired, observed=Observed(current=dict.fromkeys(models, "1"), replicas=replicas)
     )
 
 

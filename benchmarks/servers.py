@@ -12,9 +12,12 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import httpx
+
+if TYPE_CHECKING:
+    import clipper
 
 HERE = Path(__file__).parent
 START_TIMEOUT_S = 60.0
@@ -61,26 +64,42 @@ def mosec() -> Iterator[Running]:
         yield Running("mosec", settings, process.pid, url, None)
 
 
+class Up(NamedTuple):
+    """A `clipper up` with its addresses, and a connection to deploy by."""
+
+    pid: int
+    query_url: str
+    connection: "clipper.Connection"
+
+
 @contextmanager
-def ours() -> Iterator[Running]:
-    """`clipper up` with the no-op model deployed and one application, everything else as it comes."""
+def clipper_up(**settings: str) -> Iterator[Up]:
+    """`clipper up` with an empty data directory and any free ports; settings as ``CLIPPER_*`` has them, lower case."""
     import clipper  # noqa: PLC0415  # the other servers are compared without loading it
 
+    environment = {**os.environ, **{f"CLIPPER_{name.upper()}": value for name, value in settings.items()}}
     with tempfile.TemporaryDirectory(prefix="clipper-bench-") as data_dir:
         ports = [f"--{name}-port=0" for name in ("query", "admin", "grpc")]
         command = [str(Path(sys.executable).with_name("clipper")), "up", "--data-dir", data_dir, *ports]
-        with _process(command) as process:
+        with _process(command, environment) as process:
             addresses = _first_line(process)
             with clipper.connect(addresses["admin"]) as connection:
-                connection.deploy_model("noop", 1, None, input_type="doubles", flavor="noop")
-                connection.register_application("bench", input_type="doubles", slo_ms=OURS_SLO_MS, models=["noop"])
-            yield Running(
-                "clipper",
-                f"clipper up, 1 replica, slo_ms={OURS_SLO_MS:g}, no default output",
-                process.pid,
-                addresses["query"] + "/bench/predict",
-                addresses["query"] + "/metrics",
-            )
+                yield Up(process.pid, addresses["query"], connection)
+
+
+@contextmanager
+def ours() -> Iterator[Running]:
+    """`clipper up` with the no-op model deployed and one application, everything else as it comes."""
+    with clipper_up() as up:
+        up.connection.deploy_model("noop", 1, None, input_type="doubles", flavor="noop")
+        up.connection.register_application("bench", input_type="doubles", slo_ms=OURS_SLO_MS, models=["noop"])
+        yield Running(
+            "clipper",
+            f"clipper up, 1 replica, slo_ms={OURS_SLO_MS:g}, no default output",
+            up.pid,
+            up.query_url + "/bench/predict",
+            up.query_url + "/metrics",
+        )
 
 
 SERVERS = {"bare": bare, "clipper": ours, "mosec": mosec}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 BODIES = Path(__file__).with_name("bodies.lua")
+LINES = Path(__file__).with_name("lines.lua")
 MAX_SECONDS_BEYOND_DURATION = 30
 
 _run_numbers = count(1)
@@ -45,10 +46,19 @@ def require_wrk() -> None:
 
 def drive(url: str, load: Load, duration_s: float) -> Measured:
     """One run of one `wrk` thread against ``url``. Distinct bodies differ from those of every other run too."""
+    arguments = [str(load.inputs), load.bodies, str(next(_run_numbers))]
+    return _run(url, BODIES, arguments, load.connections, duration_s)
+
+
+def drive_lines(url: str, lines: Path, connections: int, duration_s: float) -> Measured:
+    """One run with the lines of a file as bodies, one after the other; the last line is followed by the first."""
+    return _run(url, LINES, [str(lines)], connections, duration_s)
+
+
+def _run(url: str, script: Path, arguments: list[str], connections: int, duration_s: float) -> Measured:
     command = [
-        "wrk", "--threads", "1", "--connections", str(load.connections), "--duration", f"{max(1, round(duration_s))}s",
-        "--timeout", "10s", "--script", str(BODIES), url, "--",
-        str(load.inputs), load.bodies, str(next(_run_numbers)),
+        "wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{max(1, round(duration_s))}s",
+        "--timeout", "10s", "--script", str(script), url, "--", *arguments,
     ]  # fmt: skip
     before_s = _children_cpu_s()
     finished = subprocess.run(

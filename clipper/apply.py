@@ -56,6 +56,7 @@ class FileVersion(Frozen):
     input_type: InputType | None = None
     method: Literal["predict", "predict_proba"] | None = None
     example_input: Any = None
+    requirements: Path | tuple[str, ...] | None = None
     replicas: WantedReplicas = 1
     batching: Batching = Batching()
     caching: Caching = Caching()
@@ -228,6 +229,7 @@ def _packaged(version: FileVersion, directory: Path) -> Package:
             flavor=version.flavor,
             method=version.method,
             example_input=version.example_input,
+            requirements=version.requirements,
         )
     except InvalidModel as error:
         raise InvalidModel(f"Version '{version.version}': {error.message}") from error
@@ -239,7 +241,9 @@ def _changeable(version: FileVersion) -> dict[str, Any]:
 
 def _with_absolute_paths(plan: Plan, directory: Path) -> Plan:
     def absolute(version: FileVersion) -> FileVersion:
-        return version if version.path is None else version.model_copy(update={"path": directory / version.path})
+        named = {"path": version.path, "requirements": version.requirements}
+        paths = {field: directory / path for field, path in named.items() if isinstance(path, Path)}
+        return version.model_copy(update=paths)
 
     models = tuple(model.model_copy(update={"versions": tuple(map(absolute, model.versions))}) for model in plan.models)
     return plan.model_copy(update={"models": models})

@@ -82,10 +82,15 @@ class Batching(Frozen):
 
 
 class Limits(Frozen):
-    """What one replica may use. ``threads`` is given to BLAS and OpenMP; ``memory_mb`` bounds its private memory."""
+    """What one replica may use. ``threads`` is given to BLAS and OpenMP; ``memory_mb`` bounds its private memory.
+
+    ``cpus`` and ``gpus`` are for containers: a process cannot be held to them.
+    """
 
     threads: Annotated[Count, Field(ge=1, le=MAX_THREADS)] = 1
     memory_mb: Annotated[Count, Field(ge=16, le=MAX_MEMORY_MB)] | None = None
+    cpus: Annotated[Number, Field(ge=0.01, le=MAX_THREADS)] | None = None
+    gpus: Annotated[Count, Field(ge=0, le=64)] | None = None
     hang_timeout_s: Annotated[Number, Field(ge=0.1, le=86_400)] = 60.0
 
 

@@ -47,12 +47,32 @@ class Settings(BaseSettings):
     max_queue_length: Annotated[int, Field(ge=1, le=10_000_000)] = 100_000
     reply_margin_ms: Annotated[float, Field(ge=0, le=1000)] = 1.0
 
+    feedback_retention_s: Annotated[float, Field(ge=60, le=315_360_000)] = 2_592_000.0
+    """How long feedback is kept, and how old a query may be that feedback names."""
+
+    max_user_bytes: Annotated[int, Field(ge=0, le=1 << 44)] = 128 << 20
+    """What is held of the users that came last; all of them are in the store."""
+    max_output_bytes: Annotated[int, Field(ge=0, le=1 << 44)] = 64 << 20
+    """What is held of outputs that came too late, or are too large, for a query's id."""
+
     reconcile_interval_s: Seconds = 1.0
     orphan_timeout_s: Seconds = 60.0
     start_timeout_s: Seconds = 600.0
     drain_delay_s: Seconds = 0.0
     """Between not ready and not accepting, for a load balancer to notice."""
     shutdown_grace_s: Seconds = 30.0
+
+    docker_base_image: str = "python:{python}-slim"
+    """What the images are built on; ``{python}`` becomes the Python that the model was saved with, as in 3.11."""
+    docker_image_prefix: str = ""
+    """Where ready images are pulled from (``registry.example.com/ml/``); without it they are built on the engine."""
+    docker_wheels: Path | None = None
+    """A directory of wheels that images are built from instead of the package index."""
+    docker_network: str | None = None
+    """A network that this server is in itself, for the replicas; by default they get a private one of their own."""
+    docker_reach: Literal["auto", "direct", "published"] = "auto"
+    """Whether replicas are dialled at their own address or at a port of the engine's host."""
+
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @classmethod

@@ -9,23 +9,26 @@ import pytest
 import clipper
 
 EXPORTS = {
-    "AlreadyExists", "AsyncConnection", "BadRequest", "ClipperError", "Conflict", "Connection", "DeadlineExceeded",
-    "DeployProgress", "DeploymentFailed", "Forbidden", "InvalidInput", "InvalidModel", "ModelError", "NO_DEFAULT",
-    "NoModelReady", "NotFound", "Overloaded", "Prediction", "Unauthenticated", "Unavailable", "UnknownApplication",
-    "UnknownModel", "UnknownReplica", "UnknownVersion", "Unreachable", "__version__", "connect", "connect_async",
-    "local", "local_async",
+    "__version__", "AlreadyExists", "AsyncConnection", "BadRequest", "ClipperError", "Conflict", "connect",
+    "connect_async", "Connection", "DeadlineExceeded", "DeploymentFailed", "DeployProgress", "DuplicateFeedback",
+    "Forbidden", "InvalidInput", "InvalidLabel", "InvalidModel", "local", "local_async", "ModelError", "NO_DEFAULT",
+    "NoModelReady", "NotFound", "Overloaded", "Prediction", "Rejected", "StoreUnavailable", "Unauthenticated",
+    "Unavailable", "UnknownApplication", "UnknownModel", "UnknownQuery", "UnknownReplica", "UnknownVersion",
+    "Unreachable", "UpdateResult",
 }  # fmt: skip
 
 METHODS = {
     "close": "",
     "delete_model": "name version",
     "deploy_model": "name version model input_type num_replicas batching example_input promote wait method flavor "
-    "caching limits timeout_s on_progress",
+    "requirements caching limits timeout_s on_progress",
+    "erase_user": "uid",
     "get_all_apps": "verbose",
     "get_all_model_replicas": "",
     "get_all_models": "verbose",
     "get_app_info": "name",
     "get_current_model_version": "name",
+    "get_feedback": "app since until after",
     "get_linked_models": "name",
     "get_logs": "replica lines",
     "get_model_info": "name version",
@@ -34,7 +37,9 @@ METHODS = {
     "link_model_to_app": "app_name model_name",
     "predict": "app x uid timeout_ms version explain",
     "predict_batch": "app xs uid timeout_ms version explain",
-    "register_application": "name input_type slo_ms default_output policy models min_confidence loss",
+    "read_feedback": "app since until",
+    "register_application": "name input_type slo_ms default_output policy models min_confidence loss loss_range "
+    "log_inputs",
     "send_package": "name version packaged promote on_progress settings",
     "set_model_version": "name version",
     "set_num_replicas": "name num_replicas version",
@@ -46,6 +51,7 @@ METHODS = {
     "unregister_application": "name",
     "update": "app label query_id input uid update_id",
     "update_application": "name changes",
+    "update_many": "app updates",
     "update_model": "name changes",
     "update_model_version": "name version changes",
     "wait_for_version": "name version promote timeout_s on_progress",

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from clipper.cli import applications, applying, models, queries, status, up
+from clipper.cli import applications, applying, building, feedback, models, policies, queries, status, up, users
+from clipper.cli import weights as weights_command
 from clipper.cli.outcome import Commands
 from clipper.cli.target import admin_url
 from clipper_container.version import __version__
@@ -41,6 +42,7 @@ def _root(
 app.command("up")(up.up)
 app.command("apply")(applying.apply)
 app.command("deploy")(models.deploy)
+app.command("build")(building.build)
 app.add_typer(applications.app, name="app")
 app.command("link")(applications.link)
 app.command("unlink")(applications.unlink)
@@ -51,8 +53,11 @@ app.command("rm")(models.remove)
 app.command("status")(status.status)
 app.command("logs")(models.logs)
 app.command("predict")(queries.predict)
-app.command("update")(queries.update)
-app.command("weights")(queries.weights)
+app.command("update", context_settings={"ignore_unknown_options": True})(queries.update)  # a label may be -1
+app.command("weights")(weights_command.weights)
+app.add_typer(feedback.app, name="feedback")
+app.add_typer(policies.app, name="policy")
+app.add_typer(users.app, name="uid")
 
 
 def run() -> int:

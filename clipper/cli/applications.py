@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from clipper.cli.outcome import Commands
+from clipper.cli.outcome import BadUsage, Commands
 from clipper.cli.target import connection, parse_json
 
 app = typer.Typer(cls=Commands, help="Applications: what is queried.", no_args_is_help=True)
@@ -23,7 +23,20 @@ def create(
         str | None, typer.Option(metavar="JSON", help="The output where no model can answer in time.")
     ] = None,
     policy: Annotated[str, typer.Option(help="How a model is chosen, or how several are combined.")] = "single",
+    policy_option: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=JSON", help="An option of the policy, such as eta=0.1.")
+    ] = None,
     model: Annotated[list[str] | None, typer.Option(help="A model to link; may be given several times.")] = None,
+    min_confidence: Annotated[
+        float | None, typer.Option(help="Below it the default answers instead of an ensemble, 0 to 1.")
+    ] = None,
+    loss: Annotated[str | None, typer.Option(help="zero_one, squared or absolute.")] = None,
+    loss_range: Annotated[
+        tuple[float, float] | None, typer.Option(help="Squared or absolute errors that count as 0 and as 1.")
+    ] = None,
+    log_inputs: Annotated[
+        str | None, typer.Option(help="What the feedback log keeps of inputs: none, digest or full.")
+    ] = None,
 ) -> None:
     """Register an application."""
     options: dict[str, Any] = {}
@@ -34,13 +47,24 @@ def create(
             name,
             input_type=input_type,  # type: ignore[arg-type]  # the server says which there are
             slo_ms=slo_ms,
-            policy=policy,
+            policy={"name": policy, "options": dict(map(_policy_option, policy_option))} if policy_option else policy,
             models=model or (),
+            min_confidence=min_confidence,
+            loss=loss,
+            loss_range=loss_range,
+            log_inputs=log_inputs,
             **options,
         )
         queries = cl.get_status()["query"]
     linked = f", answered by {', '.join(model)}" if model else "; link a model to it: clipper link"
     typer.echo(f"Application '{name}' takes queries at {queries}/{name}/predict{linked}.")
+
+
+def _policy_option(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise BadUsage(f"--policy-option is NAME=JSON, such as eta=0.1; {text!r} is not.")
+    return name, parse_json(value, f"--policy-option {name}")
 
 
 @app.command("ls")

@@ -17,9 +17,15 @@ def deploy(
     version: Annotated[str, typer.Argument(help="The version's name.")],
     path: Annotated[
         Path | None,
-        typer.Argument(help=".pkl, .pickle, .joblib, a .py that defines predict(batch), or a packaged directory."),
+        typer.Argument(
+            help="What was saved: .pkl, .joblib, .pt2, .pt, .keras, .onnx, a SavedModel or MLflow directory; "
+            "a .py that defines predict(batch); or a packaged directory."
+        ),
     ] = None,
-    flavor: Annotated[str | None, typer.Option(help="sklearn, python or noop, if it is not recognised.")] = None,
+    flavor: Annotated[
+        str | None,
+        typer.Option(help="sklearn, torch, tensorflow, onnx, mlflow, python or noop, if it is not recognised."),
+    ] = None,
     input_type: Annotated[
         str | None, typer.Option(help="doubles (estimators' default), floats, integers, strings, bytes or json.")
     ] = None,
@@ -27,6 +33,10 @@ def deploy(
     batching: Annotated[str, typer.Option(help="deadline, none, fixed:N, aimd or quantile.")] = "deadline",
     method: Annotated[str | None, typer.Option(help="predict or predict_proba, of estimators.")] = None,
     example: Annotated[str | None, typer.Option(metavar="JSON", help="One input to warm up with.")] = None,
+    requirements: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="What pip shall install for it; by default a requirements.txt beside it."),
+    ] = None,
     promote: Annotated[bool, typer.Option(help="Give it the traffic as soon as it is ready.")] = True,
     wait: Annotated[bool, typer.Option(help="Wait until it is ready.")] = True,
     timeout_s: Annotated[float, typer.Option(help="How long to wait.")] = 600.0,
@@ -37,6 +47,8 @@ def deploy(
     from clipper.cli.progress import watching  # noqa: PLC0415 (so that --help does not wait for it)
 
     options: dict[str, Any] = {"flavor": flavor, "method": method, "input_type": input_type}
+    if requirements is not None:
+        options["requirements"] = requirements
     if example is not None:
         options["example_input"] = parse_json(example, "--example")
     with connection() as cl, watching(f"{name}:{version}") as on_progress:

@@ -39,17 +39,19 @@ class _Spinner:
 
 
 class _Lines:
-    """One line when the stage changes."""
+    """One line when the stage changes, or what is done in it."""
 
     def __init__(self, name: str, console: Console) -> None:
         self._name = name
         self._console = console
-        self._stage = ""
+        self._shown = ("", "")
 
     def __call__(self, progress: DeployProgress) -> None:
-        if progress.stage != self._stage:
-            self._stage = progress.stage
-            self._console.print(f"{self._name}: {_stage(progress)}", soft_wrap=True, markup=False)
+        shown = (progress.stage, progress.detail or "")
+        if shown != self._shown:
+            self._shown = shown
+            detail = f" ({progress.detail})" if progress.detail else ""
+            self._console.print(f"{self._name}: {_stage(progress)}{detail}", soft_wrap=True, markup=False)
 
 
 def _stage(progress: DeployProgress) -> str:

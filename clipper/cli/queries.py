@@ -1,4 +1,4 @@
-"""``clipper predict``, ``update``, ``weights``."""
+"""``clipper predict``, ``clipper update``."""
 
 import dataclasses
 import json
@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from clipper.cli.outcome import BadUsage
 from clipper.cli.target import connection, parse_json
 
 AppName = Annotated[str, typer.Argument(metavar="APP", help="The application's name.")]
@@ -29,20 +30,30 @@ def predict(
 
 def update(
     app: AppName,
-    query_id: Annotated[str, typer.Argument(metavar="QUERY_ID", help="Of the answer that the label is for.")],
-    label: Annotated[str, typer.Argument(metavar="LABEL", help="What it should have been, as JSON.")],
+    answer: Annotated[
+        list[str],
+        typer.Argument(metavar="[QUERY_ID] LABEL", help="Of the answer, and what it should have been, as JSON."),
+    ],
+    value: Annotated[
+        str | None, typer.Option("--input", metavar="JSON", help="The input, where there is no QUERY_ID.")
+    ] = None,
+    uid: Annotated[str | None, typer.Option(help="With --input: whose it was.")] = None,
+    update_id: Annotated[str | None, typer.Option(help="With --input: the same one counts once.")] = None,
 ) -> None:
     """Tell an application what an answer should have been."""
-    value = parse_json(label, "LABEL")
+    query_id = _query_id(answer, has_input=value is not None)
+    if value is None and (uid is not None or update_id is not None):
+        raise BadUsage("--uid and --update-id go with --input; a QUERY_ID says it all by itself.")
+    label = parse_json(answer[-1], "LABEL")
+    x = None if value is None else parse_json(value, "--input")
     with connection() as cl:
-        accepted = cl.update(app, query_id=query_id, label=value)
+        accepted = cl.update(app, query_id=query_id, input=x, label=label, uid=uid, update_id=update_id)
     typer.echo(f"Accepted: {accepted}.")
 
 
-def weights(app: AppName, uid: Annotated[str | None, typer.Option(help="Of one user.")] = None) -> None:
-    """Show how an application's policy chooses among its models."""
-    from clipper.cli.tables import console, weights_table  # noqa: PLC0415 (so that --help does not wait for it)
-
-    with connection() as cl:
-        selection = cl.get_selection(app, uid=uid)
-    console().print(weights_table(selection))
+def _query_id(answer: list[str], *, has_input: bool) -> str | None:
+    wanted = 1 if has_input else 2
+    if len(answer) != wanted:
+        usage = "APP LABEL --input JSON" if has_input else "APP QUERY_ID LABEL, or APP LABEL --input JSON"
+        raise BadUsage(f"Usage: clipper update {usage}; {len(answer)} came after APP where {wanted} would be right.")
+    return None if has_input else answer[0]

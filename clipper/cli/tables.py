@@ -13,6 +13,7 @@ from rich.text import Text
 
 WIDTH_WITHOUT_TERMINAL = 160
 LAST_WORDS_LINES = 6
+FULL_BAR_CHARS = 20
 NOTHING = "-"
 _STATE_STYLES = {
     "ready": "green",
@@ -63,11 +64,23 @@ def applications_table(applications: Iterable[Row], width: int) -> RenderableTyp
     )
 
 
-def weights_table(selection: Mapping[str, Any]) -> RenderableType:
-    """How a policy regards its models."""
+def weights_table(selection: Mapping[str, Any]) -> Group:
+    """How a policy regards its models, and what feedback has taught it."""
     user = f" for '{selection['uid']}'" if selection["uid"] else ""
     title = f"{selection['application']}: {selection['policy']}{user}"
-    return _table(title, _WEIGHT_COLUMNS, selection["models"], WIDTH_WITHOUT_TERMINAL, f"{title}: no model is linked.")
+    parts = [
+        _table(title, _WEIGHT_COLUMNS, selection["models"], WIDTH_WITHOUT_TERMINAL, f"{title}: no model is linked."),
+        Text(_what_it_rests_on(selection), "dim"),
+    ]
+    if selection["fault"]:
+        parts.append(Text(f"The fallback answers, because: {selection['fault']}", "red"))
+    return Group(*parts)
+
+
+def _what_it_rests_on(selection: Mapping[str, Any]) -> str:
+    count, half_life = selection["feedbacks"], selection["half_life_feedbacks"]
+    feedbacks = f"{count:,} feedback{'' if count == 1 else 's'}"
+    return feedbacks if half_life is None else f"{feedbacks}; one counts half after {half_life:g} more"
 
 
 def _headline(status: Mapping[str, Any]) -> Text:
@@ -169,6 +182,14 @@ def _hit_rate(row: Row) -> Text:
     return Text(NOTHING if rate is None else f"{rate:.1%}")
 
 
+def _weight(row: Row) -> Text:
+    return Text(NOTHING if row["weight"] is None else f"{row['weight']:.4f}")
+
+
+def _bar(row: Row) -> Text:
+    return Text("█" * round((row["weight"] or 0.0) * FULL_BAR_CHARS), "cyan")
+
+
 _APPLICATION_COLUMNS = (
     Column("Application", _key("name")),
     Column("Policy", lambda row: Text(row["policy"]["name"]), 90),
@@ -204,7 +225,10 @@ _REPLICA_COLUMNS = (
     Column("Why", _key("reason"), 90),
 )
 _WEIGHT_COLUMNS = (
-    Column("Model", _key("model")),
-    Column("Weight", _key("weight"), justify="right"),
+    Column("Model", lambda row: Text(f"{row['model']}:{row['version']}" if row["version"] else row["model"])),
+    Column("Weight", _weight, justify="right"),
+    Column("", _bar),
     Column("Probability", _key("probability"), justify="right"),
+    Column("Counted feedbacks", _key("plays"), justify="right"),
+    Column("Mean loss", _key("mean_loss"), justify="right"),
 )

@@ -79,7 +79,5 @@ def _settings(config: Path | None, **flags: Any) -> "Settings":
 
 
 def _refuse_what_is_not_there_yet(settings: "Settings") -> None:
-    if settings.manager != "process":
-        raise BadUsage(f"The manager '{settings.manager}' is not available yet; use --manager process.")
     if settings.store != "sqlite":
         raise BadUsage(f"The store '{settings.store}' is not available yet; use --store sqlite.")

@@ -2,11 +2,22 @@
 
 from clipper.client.asynchronous import AsyncConnection
 from clipper.client.blocking import Connection
+from clipper.client.feedback import Rejected, UpdateResult
 from clipper.client.operations.applications import NO_DEFAULT
 from clipper.client.operations.deployment import DeployProgress
 from clipper.client.prediction import Prediction
 
-__all__ = ["NO_DEFAULT", "AsyncConnection", "Connection", "DeployProgress", "Prediction", "connect", "connect_async"]
+__all__ = [
+    "NO_DEFAULT",
+    "AsyncConnection",
+    "Connection",
+    "DeployProgress",
+    "Prediction",
+    "Rejected",
+    "UpdateResult",
+    "connect",
+    "connect_async",
+]
 
 
 def connect(

@@ -1,14 +1,14 @@
 """The connection for programs with an event loop: the same calls, awaited."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import httpx
 
 from clipper.client.http import BROKEN, client_options, failures_as_ours, open_session, payload, url_of
-from clipper.client.operations import applications, deployment, models, queries, rehearsal
+from clipper.client.operations import applications, deployment, feedback, models, queries, rehearsal
 from clipper.client.signatures import describe_as
 from clipper.client.steps import Pause, Reply, Request, Session, Step, Steps, Work
 
@@ -88,7 +88,32 @@ class AsyncConnection:
 
     predict = _method(queries.predict)
     predict_batch = _method(queries.predict_batch)
-    update = _method(queries.update)
+
+    update = _method(feedback.update)
+    update_many = _method(feedback.update_many)
+    get_feedback = _method(feedback.get_feedback)
+    get_selection = _method(feedback.get_selection)
+    erase_user = _method(feedback.erase_user)
+
+    async def read_feedback(
+        self, app: str, *, since: float | None = None, until: float | None = None
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Every record of an application's feedback log, oldest first; pages are fetched as they are needed.
+
+        Args:
+            app: The application's name.
+            since: Only what was accepted from then on; in seconds since 1970.
+            until: Only what was accepted before.
+
+        Raises:
+            UnknownApplication: There is no such application.
+        """
+        after: int | None = 0
+        while after is not None:
+            page = await self.get_feedback(app, since=since, until=until, after=after)
+            for record in page["records"]:
+                yield record
+            after = page["next"]
 
     register_application = _method(applications.register_application)
     update_application = _method(applications.update_application)
@@ -98,7 +123,6 @@ class AsyncConnection:
     link_model_to_app = _method(applications.link_model_to_app)
     unlink_model_from_app = _method(applications.unlink_model_from_app)
     get_linked_models = _method(applications.get_linked_models)
-    get_selection = _method(applications.get_selection)
 
     deploy_model = _method(deployment.deploy_model)
     send_package = _method(deployment.send_package)

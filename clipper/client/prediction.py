@@ -17,8 +17,10 @@ class Prediction:
         default: Whether the default output answered because no model could.
         default_explanation: ``"<machine_code>: <sentence>"``, where ``default`` is true.
         confidence: How much of the ensemble agrees, 0 to 1; None without an ensemble.
-        models: The models that answered, as ``model:version``; None under the policy ``single``.
-        missing: Members of the ensemble that were late or raised; None without an ensemble.
+        models: The models that were asked, as ``model:version``; None under the policy ``single``.
+        missing: Those of them that were late or raised, in an ensemble; None without one.
+        fallback_explanation: ``"<machine_code>: <sentence>"``, where the selection policy failed and the best known
+            model answered.
         explanation: The decision behind the answer, where it was asked for.
         error: Why there is no answer. Only in the answers of ``predict_batch``; ``predict`` raises it.
     """
@@ -30,6 +32,7 @@ class Prediction:
     confidence: float | None = None
     models: tuple[str, ...] | None = None
     missing: tuple[str, ...] | None = None
+    fallback_explanation: str | None = None
     explanation: dict[str, Any] | None = None
     error: ClipperError | None = None
 
@@ -46,6 +49,7 @@ def from_body(body: Mapping[str, Any]) -> Prediction:
         confidence=body.get("confidence"),
         models=_names(body.get("models")),
         missing=_names(body.get("missing")),
+        fallback_explanation=body.get("fallback_explanation"),
         explanation=body.get("explanation"),
     )
 

@@ -6,7 +6,6 @@ import socket
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Protocol
 
 from clipper.abstraction.cache import PredictionCache
@@ -14,13 +13,18 @@ from clipper.abstraction.served import ServedVersion
 from clipper.abstraction.timers import LoopTimers
 from clipper.domain import Version
 from clipper.engine import Engine
+from clipper.engine.feedback import FeedbackService
 from clipper.engine.fleet import DEFAULT_SLO_S, Fleet
+from clipper.engine.selection import Selection
 from clipper.engine.status import EngineStatus, FrontendView
-from clipper.metrics import VersionMetrics
-from clipper.rpc.link import dial
-from clipper.server.merging import LIVE, merged
+from clipper.metrics import FeedbackMetrics, VersionMetrics
+from clipper.rpc.dialling import dialler
+from clipper.server.managers import secrets_of
+from clipper.server.merging import HELD, LIVE, merged
+from clipper.server.selection_sync import SelectionSync
 from clipper.server.sync import SnapshotSync
 from clipper.settings import Settings
+from clipper.state.feedback import FeedbackStore
 from clipper.state.store import Store
 from clipper_frontends.rest.app import Scrape, create_query_app
 from clipper_frontends.rest.exposition import Exposition, Measured
@@ -34,11 +38,11 @@ LAST_ANSWERS_S = 0.5
 """The end of the grace in which queries that are not answered in time are told why."""
 
 
-def make_engine(settings: Settings, loop: asyncio.AbstractEventLoop) -> Engine:
+def make_engine(settings: Settings, feedback: FeedbackStore, loop: asyncio.AbstractEventLoop) -> Engine:
     """An engine on this loop, with real links and the real clock; it serves nothing until a snapshot is applied."""
     timers = LoopTimers(loop)
     cache = PredictionCache(settings.cache_bytes)
-    connect = partial(dial, loop=loop, clock=timers.now)
+    connect = dialler(loop, timers.now, secrets_of(settings))
 
     def serve(version: Version, metrics: VersionMetrics) -> ServedVersion:
         return ServedVersion(
@@ -52,7 +56,14 @@ def make_engine(settings: Settings, loop: asyncio.AbstractEventLoop) -> Engine:
             slo_s=DEFAULT_SLO_S,
         )
 
-    return Engine(Fleet(cache, serve), clock=timers.now)
+    selection = Selection(
+        timers,
+        feedback,
+        margin_s=settings.reply_margin_ms / 1e3,
+        max_user_bytes=settings.max_user_bytes,
+        max_output_bytes=settings.max_output_bytes,
+    )
+    return Engine(Fleet(cache, serve), selection)
 
 
 class Others(Protocol):
@@ -93,6 +104,7 @@ class Frontend:
         self,
         settings: Settings,
         store: Store,
+        feedback: FeedbackStore,
         listener: socket.socket,
         *,
         others: Others | None = None,
@@ -101,10 +113,15 @@ class Frontend:
         loop = asyncio.get_running_loop()
         timers = LoopTimers(loop)
         self._others = others or Alone()
-        self.engine = make_engine(settings, loop)
+        self.engine = make_engine(settings, feedback, loop)
         self.sync = SnapshotSync(store, self.engine, interval_s=settings.reconcile_interval_s, clock=timers.now)
+        self._selection_sync = SelectionSync(self.engine.selection, clock=timers.now)
         self.status = EngineStatus(self.engine, timers.now, self._count, self._others.views)
-        self._lane = Lane(self.engine, HttpCounters(), timers.now)
+        self._feedback_metrics = FeedbackMetrics()
+        self.feedback = FeedbackService(
+            self.engine, feedback, self._feedback_metrics, retention_s=settings.feedback_retention_s
+        )
+        self._lane = Lane(self.engine, HttpCounters(), timers.now, feedback=self.feedback)
         self.exposition = Exposition(self._measure_all)
         self.server = HttpServer(
             create_query_app(self._lane, scrape or self.exposition.scrape),
@@ -126,11 +143,16 @@ class Frontend:
     async def follow(self) -> None:
         """Read the configuration, and follow it from then on."""
         await self.sync.catch_up()
+        await self._selection_sync.catch_up()
         # What is loaded by now stays; full collections need not walk it, which stalled the loop for 30 ms and more.
         gc.collect()
         gc.freeze()
         loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self.sync.run(), name="sync"), loop.create_task(self._tick(), name="status")]
+        self._tasks = [
+            loop.create_task(self.sync.run(), name="sync"),
+            loop.create_task(self._selection_sync.run(), name="selection"),
+            loop.create_task(self._tick(), name="status"),
+        ]
 
     async def stop(self, grace_s: float) -> None:
         """Take nothing new, answer what was accepted, then let go of everything.
@@ -144,6 +166,7 @@ class Frontend:
         except TimeoutError:
             self.engine.close()
             await self.server.stop(last_answers_s)
+        await self.feedback.close(last_answers_s)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -155,8 +178,13 @@ class Frontend:
         ready, _ = engine.ready()
         staleness_s = self.sync.staleness_s()
         further = {f"{LIVE}{what}": float(count) for what, count in engine.leaks().items()}
+        further[f"{LIVE}feedback"] = float(self.feedback.pending)
+        further |= {f"{HELD}{what}": float(count) for what, count in engine.selection.describe().items()}
         if staleness_s is not None:
             further["configuration_age_seconds"] = staleness_s
+        evidence_age_s = self._selection_sync.staleness_s()
+        if evidence_age_s is not None:
+            further["evidence_age_seconds"] = evidence_age_s
         views = {key: served.describe() for key, served in engine.fleet.versions.items()}
         return replace(
             self._own_count(),
@@ -182,6 +210,7 @@ class Frontend:
             applications={name: app.metrics for name, app in self.engine.applications.items()},
             versions=self.engine.fleet.metrics,
             refused=self._lane.counters.refused,
+            feedback=self._feedback_metrics,
         )
 
     async def _tick(self) -> None:

@@ -4,11 +4,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from clipper.metrics import added_up
+from clipper.metrics import FeedbackMetrics, added_up
 from clipper_frontends.rest.exposition import Measured
 
 LIVE = "live_"
-"""Gauges whose names begin so count what is under way: they add up. Of the others the largest says most."""
+"""Gauges whose names begin so count what is under way: they add up."""
+
+HELD = "held_"
+"""Those that begin so count what is kept in memory, and add up too. Of all others the largest says most."""
 
 K = TypeVar("K")
 
@@ -30,6 +33,7 @@ def merged(first: Measured, others: Sequence[Measured], past: Measured) -> Measu
         applications={name: m for name, m in counted.applications.items() if name in first.applications},
         versions=counted.versions,
         refused=counted.refused,
+        feedback=counted.feedback,
         replicas=first.replicas,
         queued=_sums(frontend.queued for frontend in frontends),
         in_flight=_sums(frontend.in_flight for frontend in frontends),
@@ -47,7 +51,15 @@ def retained(*parts: Measured) -> Measured:
         applications=added_up(part.applications for part in parts),
         versions=added_up(part.versions for part in parts),
         refused=_sums(part.refused for part in parts),
+        feedback=_feedback(parts),
     )
+
+
+def _feedback(parts: Iterable[Measured]) -> FeedbackMetrics:
+    total = FeedbackMetrics()
+    for part in parts:
+        total.add(part.feedback)
+    return total
 
 
 def _sums(parts: Iterable[Mapping[K, int]]) -> dict[K, int]:
@@ -64,5 +76,5 @@ def _gauges(parts: Iterable[Mapping[str, float]]) -> dict[str, float]:
             if name not in total:
                 total[name] = value
             else:
-                total[name] = total[name] + value if name.startswith(LIVE) else max(total[name], value)
+                total[name] = total[name] + value if name.startswith((LIVE, HELD)) else max(total[name], value)
     return total

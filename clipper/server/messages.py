@@ -3,12 +3,13 @@
 Counters travel as they are: the reader adds them up.
 """
 
+from collections import Counter
 from typing import Any
 
 import msgspec
 
 from clipper.engine.status import FrontendView, VersionKey
-from clipper.metrics import ApplicationMetrics, Histogram, VersionMetrics
+from clipper.metrics import ApplicationMetrics, FeedbackMetrics, Histogram, SelectionMetrics, VersionMetrics
 from clipper_frontends.rest.exposition import Measured
 
 MAX_LINE_BYTES = 64 << 20
@@ -67,6 +68,7 @@ class Report(msgspec.Struct, tag="report"):
     applications: dict[str, ApplicationMetrics]
     versions: list[tuple[VersionKey, VersionMetrics]]
     refused: dict[str, int]
+    feedback: FeedbackMetrics
     queued: list[tuple[VersionKey, int]]
     in_flight: list[tuple[VersionKey, int]]
     cache_bytes: int
@@ -80,6 +82,7 @@ class Report(msgspec.Struct, tag="report"):
             applications=self.applications,
             versions=dict(self.versions),
             refused=self.refused,
+            feedback=self.feedback,
             queued=dict(self.queued),
             in_flight=dict(self.in_flight),
             cache_bytes=self.cache_bytes,
@@ -107,6 +110,7 @@ def report(measured: Measured, view: FrontendView, stalled: dict[str, float]) ->
         applications=dict(measured.applications),
         versions=list(measured.versions.items()),
         refused=dict(measured.refused),
+        feedback=measured.feedback,
         queued=list(measured.queued.items()),
         in_flight=list(measured.in_flight.items()),
         cache_bytes=measured.cache_bytes,
@@ -142,39 +146,42 @@ def decode_from_worker(line: bytes) -> FromWorker:
     return _FROM_WORKER.decode(line)
 
 
+Metrics = ApplicationMetrics | FeedbackMetrics | SelectionMetrics | VersionMetrics
+
+
 def _plain(value: Any) -> Any:
     match value:
         case Histogram():
             return {"bounds": value.bounds, "counts": value.counts, "total": value.total}
-        case ApplicationMetrics():
-            outcomes = [[outcome, cause, count] for (outcome, cause), count in value.outcomes.items()]
-            return {"outcomes": outcomes, "latency_s": value.latency_s}
-        case VersionMetrics():
-            return {name: getattr(value, name) for name in VersionMetrics.__slots__}
+        case ApplicationMetrics() | FeedbackMetrics() | SelectionMetrics() | VersionMetrics():
+            return {name: _field(getattr(value, name)) for name in value.__slots__}
     raise NotImplementedError(f"{type(value).__name__} does not travel")
 
 
-def _from_plain(kind: type, plain: Any) -> Any:
-    if kind is ApplicationMetrics:
-        application = ApplicationMetrics()
-        application.outcomes.update({(outcome, cause): count for outcome, cause, count in plain["outcomes"]})
-        application.latency_s = _histogram(plain["latency_s"])
-        return application
-    version = VersionMetrics()
+def _field(value: Any) -> Any:
+    """Keys of a counter may be tuples, which JSON has no names for."""
+    return list(value.items()) if isinstance(value, Counter) else value
+
+
+def _from_plain(kind: type[Metrics], plain: dict[str, Any]) -> Metrics:
+    metrics = kind()
     for name, value in plain.items():
-        if isinstance(getattr(version, name), Histogram):
-            setattr(version, name, _histogram(value))
-        elif isinstance(value, dict):
-            getattr(version, name).update(value)
-        else:
-            setattr(version, name, value)
-    return version
+        setattr(metrics, name, _field_from_plain(getattr(metrics, name), value))
+    return metrics
 
 
-def _histogram(plain: dict[str, Any]) -> Histogram:
-    histogram = Histogram(plain["bounds"])
-    histogram.counts, histogram.total = plain["counts"], plain["total"]
-    return histogram
+def _field_from_plain(empty: Any, plain: Any) -> Any:
+    """``empty`` is the field of new metrics: it tells what ``plain`` was."""
+    match empty:
+        case Histogram():
+            histogram = Histogram(plain["bounds"])
+            histogram.counts, histogram.total = plain["counts"], plain["total"]
+            return histogram
+        case Counter():
+            return Counter({tuple(key) if isinstance(key, list) else key: count for key, count in plain})
+        case SelectionMetrics():
+            return _from_plain(SelectionMetrics, plain)
+    return plain
 
 
 _ENCODER = msgspec.json.Encoder(enc_hook=_plain)

@@ -9,16 +9,19 @@ from functools import partial
 
 from clipper.control.artifacts import ArtifactStore
 from clipper.control.controller import STOP_GRACE_S, Controller
-from clipper.control.processes import ProcessManager
 from clipper.errors import UnknownReplica
 from clipper.server.frontend import TICK_S, Frontend
+from clipper.server.managers import open_manager, secrets_of
+from clipper.server.retention import Retention
 from clipper.server.stopping import StopSignal
 from clipper.server.workers import Workers
 from clipper.settings import Settings
 from clipper.state.lock import DataDirLock
 from clipper.state.sqlite import SqliteStore
+from clipper.state.sqlite_feedback import SqliteFeedbackStore
 from clipper_frontends.rest.admin import AdminContext, create_admin_app
 from clipper_frontends.rest.limits import Limits
+from clipper_frontends.rest.neighbours import GuardedProtocol, Neighbours
 from clipper_frontends.rest.server import HttpServer, listen
 
 log = logging.getLogger(__name__)
@@ -52,24 +55,31 @@ class Node:
             admin_socket = stack.enter_context(listen(settings.admin_host, settings.admin_port))
             store = await SqliteStore.open(settings.data_dir)
             stack.push_async_callback(store.close)
+            feedback = await SqliteFeedbackStore.open(settings.data_dir)
+            stack.push_async_callback(feedback.close)
             artifacts = ArtifactStore(settings.data_dir / "artifacts")
-            manager = ProcessManager(
-                store.installation_id, settings.data_dir, orphan_timeout_s=settings.orphan_timeout_s
-            )
-            controller = Controller(store, artifacts, manager, settings)
+            neighbours = Neighbours()
+            manager = await open_manager(settings, store.installation_id, neighbours.keep_out)
+            controller = Controller(store, artifacts, manager, settings, secrets=secrets_of(settings))
             workers = Workers(settings, *query_socket.getsockname()[:2])
-            frontend = Frontend(settings, store, query_socket, others=workers)
+            frontend = Frontend(settings, store, feedback, query_socket, others=workers)
             addresses: dict[str, str | None] = {"query": frontend.server.url, "admin": None, "grpc": None}
             context = AdminContext(
                 settings,
                 store,
+                feedback,
                 artifacts,
                 controller,
                 frontend.status,
                 lambda: addresses,
                 partial(_reached, frontend, workers),
             )
-            admin = HttpServer(create_admin_app(context), admin_socket, limits=Limits.of_uploads(settings))
+            admin = HttpServer(
+                create_admin_app(context),
+                admin_socket,
+                limits=Limits.of_uploads(settings),
+                protocol=partial(GuardedProtocol, neighbours=neighbours),
+            )
             addresses["admin"] = admin.url
             await controller.start()
             try:
@@ -79,6 +89,9 @@ class Node:
                 await admin.start()
                 watchdog = asyncio.create_task(_watch_for_stalls(frontend, controller), name="watchdog")
                 stack.callback(watchdog.cancel)
+                retention = Retention(store, feedback, retention_s=settings.feedback_retention_s)
+                pruning = asyncio.create_task(retention.run(), name="retention")
+                stack.callback(pruning.cancel)
                 await _serve_until(stop, frontend, workers, addresses)
             finally:
                 await self._shut_down(frontend, workers, admin, controller)

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import msgspec
 import uvloop
@@ -36,6 +37,7 @@ from clipper.server.messages import (
 )
 from clipper.settings import Settings
 from clipper.state.sqlite import SqliteStore
+from clipper.state.sqlite_feedback import SqliteFeedbackStore
 from clipper_frontends.rest.server import join
 
 log = logging.getLogger(__name__)
@@ -105,9 +107,12 @@ async def work() -> None:
     assert isinstance(begin, Begin)  # noqa: S101  # both ends are of one version
     settings = Settings(**begin.settings)
     log_to_stderr(settings.log_level, f"frontend-{begin.number}")
-    store = await SqliteStore.open(settings.data_dir)
-    try:
-        frontend = Frontend(settings, store, join(begin.host, begin.port), scrape=main.scrape)
+    async with AsyncExitStack() as stack:
+        store = await SqliteStore.open(settings.data_dir)
+        stack.push_async_callback(store.close)
+        feedback = await SqliteFeedbackStore.open(settings.data_dir)
+        stack.push_async_callback(feedback.close)
+        frontend = Frontend(settings, store, feedback, join(begin.host, begin.port), scrape=main.scrape)
         serving = asyncio.create_task(_serve(frontend, main))
         ended = asyncio.create_task(_obey(incoming, frontend, main))
         await asyncio.wait([serving, ended], return_when=asyncio.FIRST_COMPLETED)
@@ -119,8 +124,6 @@ async def work() -> None:
         await asyncio.gather(serving, ended, return_exceptions=True)
         if not serving.cancelled():
             serving.result()
-    finally:
-        await store.close()
 
 
 async def _connect() -> tuple[asyncio.StreamReader, Main]:

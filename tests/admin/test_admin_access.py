@@ -19,6 +19,8 @@ ROUTES = [
     ("PUT", "/admin/apps/a/links/m"),
     ("DELETE", "/admin/apps/a/links/m"),
     ("GET", "/admin/apps/a/selection"),
+    ("GET", "/admin/apps/a/feedback"),
+    ("DELETE", "/admin/users/u"),
     ("GET", "/admin/models"),
     ("GET", "/admin/models/m"),
     ("PATCH", "/admin/models/m"),
@@ -47,7 +49,7 @@ every_route = pytest.mark.parametrize(("method", "path"), ROUTES)
 def test_the_routes_of_this_test_are_those_of_the_api(admin):
     paths = admin.get("/openapi.json").json()["paths"]
     documented = {
-        (method.upper(), path.format(app="a", model="m", version="1", digest="0", replica_id="r"))
+        (method.upper(), path.format(app="a", model="m", version="1", digest="0", replica_id="r", uid="u"))
         for path, operations in paths.items()
         for method in operations
     }

@@ -150,7 +150,7 @@ def test_a_directory_is_taken_as_it_says(tmp_path):
         package(folder, tmp_path)
 
 
-@pytest.mark.parametrize("name", ["model.h5", "model.onnx", "model", "model.txt"])
+@pytest.mark.parametrize("name", ["model.h5", "model.bin", "model", "model.txt"])
 def test_an_unknown_kind_of_file_names_what_is_supported(tmp_path, name):
     (tmp_path / name).write_bytes(b"whatever")
     with pytest.raises(InvalidModel, match=r"\.pkl.*\.py.*manifest\.json.*--flavor"):

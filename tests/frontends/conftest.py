@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 import pytest_asyncio
 import uvloop
-from rest_fakes import FakeEngine
+from rest_fakes import FakeEngine, FakeFeedback
 from rest_wire import Wire, until
 
 from clipper_frontends.rest.app import create_query_app
@@ -27,6 +27,7 @@ class Served:
     server: HttpServer
     engine: FakeEngine
     lane: Lane
+    feedback: FakeFeedback
     stack: AsyncExitStack
 
     async def connect(self) -> Wire:
@@ -44,9 +45,11 @@ async def serve(caplog) -> AsyncIterator[ServeFactory]:
     served: list[Served] = []
     async with AsyncExitStack() as stack:
 
-        async def start(*, engine: FakeEngine | None = None, fast: bool = True, **limits) -> Served:
-            engine = engine or FakeEngine()
-            lane = Lane(engine, HttpCounters())
+        async def start(
+            *, engine: FakeEngine | None = None, feedback: FakeFeedback | None = None, fast: bool = True, **limits
+        ) -> Served:
+            engine, feedback = engine or FakeEngine(), feedback or FakeFeedback()
+            lane = Lane(engine, HttpCounters(), feedback=feedback)
             app = create_query_app(lane, Exposition(lambda: Measured(refused=lane.counters.refused)).scrape)
             server = HttpServer(
                 app,
@@ -56,7 +59,7 @@ async def serve(caplog) -> AsyncIterator[ServeFactory]:
                 lane=lane if fast else None,
             )
             await server.start()
-            one = Served(server, engine, lane, stack)
+            one = Served(server, engine, lane, feedback, stack)
             served.append(one)
             return one
 

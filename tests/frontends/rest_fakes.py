@@ -2,11 +2,12 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from clipper.domain import Query
 from clipper.engine.answer import Answer
+from clipper.engine.update import Update
 from clipper.errors import ClipperError, UnknownApplication
 from clipper.inputs import decode_input
 
@@ -83,3 +84,28 @@ class FakeEngine:
         return Answer(
             ticket.query_id, json.dumps(value.decode("latin-1") if isinstance(value, bytes) else value).encode()
         )
+
+
+@dataclass
+class FakeFeedback:
+    """Accepts everything; ``outcome`` says what else comes of an update, ``gate`` when, ``failure`` what is raised."""
+
+    taken: list[tuple[str, Update]] = field(default_factory=list)
+    outcome: Callable[[Update], ClipperError | None] = lambda _update: None
+    failure: Exception | None = None
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    cancelled: int = 0
+
+    def __post_init__(self) -> None:
+        self.gate.set()
+
+    async def update(self, application: str, updates: Sequence[Update]) -> list[ClipperError | None]:
+        self.taken += [(application, update) for update in updates]
+        try:
+            await self.gate.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        if self.failure is not None:
+            raise self.failure
+        return [self.outcome(update) for update in updates]

@@ -3,9 +3,9 @@
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from rest_fakes import FakeEngine
+from rest_fakes import FakeEngine, FakeFeedback
 
-from clipper.metrics import ApplicationMetrics, VersionMetrics
+from clipper.metrics import ApplicationMetrics, FeedbackMetrics, VersionMetrics
 from clipper_frontends.rest.app import create_query_app
 from clipper_frontends.rest.exposition import Exposition, Measured
 from clipper_frontends.rest.lane import Lane
@@ -92,8 +92,9 @@ def samples(measured: Measured) -> dict[tuple, float]:
 
 def test_queries_are_exposed_by_outcome_and_cause():
     app = ApplicationMetrics()
-    app.outcomes["answered", ""] = 5
-    app.outcomes["default", "deadline_exceeded"] = 2
+    app.latency_s.observe(0.001, times=7)
+    app.unanswered["default", "deadline_exceeded"] = 2
+    app.unanswered["cancelled", ""] = 1
     found = samples(Measured(applications={"digits": app}))
     name = "clipper_queries_total"
     assert found[name, ("app", "digits"), ("cause", ""), ("outcome", "answered")] == 5
@@ -140,14 +141,37 @@ def test_versions_are_exposed_with_their_labels():
     assert found["clipper_config_age_seconds",] == 1.5
 
 
+def test_feedback_and_losses_are_exposed():
+    app, version, feedback = ApplicationMetrics(), VersionMetrics(), FeedbackMetrics()
+    app.feedback.update({"accepted": 5, "duplicate_feedback": 2})
+    app.loss_sum, app.loss_count = 1.5, 5
+    version.loss_sum, version.loss_count = 2.5, 4
+    feedback.commit_s.observe(0.004)
+    feedback.group_size.observe(12)
+    feedback.failed_commits = 1
+    found = samples(Measured(applications={"digits": app}, versions={("svm", "2"): version}, feedback=feedback))
+    digits, svm = ("app", "digits"), (("model", "svm"), ("version", "2"))
+    assert found["clipper_feedback_total", digits, ("outcome", "accepted")] == 5
+    assert found["clipper_feedback_total", digits, ("outcome", "duplicate_feedback")] == 2
+    assert found["clipper_answer_loss_sum_total", digits] == 1.5
+    assert found["clipper_answer_loss_count_total", digits] == 5
+    assert found["clipper_loss_sum_total", *svm] == 2.5
+    assert found["clipper_loss_count_total", *svm] == 4
+    assert found["clipper_feedback_commit_seconds_count",] == 1
+    assert found["clipper_feedback_group_size_sum",] == 12
+    assert found["clipper_feedback_failed_commits_total",] == 1
+
+
 async def test_the_application_serves_predictions_without_our_server():
-    lane = Lane(FakeEngine("soon"), HttpCounters())
+    lane = Lane(FakeEngine("soon"), HttpCounters(), feedback=FakeFeedback())
     app = create_query_app(lane, Exposition(Measured).scrape)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
         reply = await client.post("/digits/predict", json={"input": [1.5]})
         assert (reply.status_code, reply.json()["output"]) == (200, [1.5])
         reply = await client.post("/digits/predict", json={"input": [True]})
         assert (reply.status_code, reply.json()["code"]) == (400, "invalid_input")
+        reply = await client.post("/digits/update", json={"query_id": "q", "label": 3})
+        assert (reply.status_code, reply.json()) == (200, {"accepted": 1})
 
 
 async def test_the_documentation_says_that_metrics_are_text(serve):

@@ -19,14 +19,14 @@ async def test_a_head_is_learned_from_its_first_request_and_then_known(serve):
     wire = await served.connect()
     await answered(wire, 1, predict(1))
     assert len(served.lane.known_heads) == 1
-    served.lane.application_of = None  # the parser's road would need it
+    served.lane.route_of = None  # the parser's road would need it
     await answered(wire, 2, predict(2))
 
 
 async def test_a_known_head_is_known_on_every_connection(serve):
     served = await serve()
     await answered(await served.connect(), 1, predict(1))
-    served.lane.application_of = None
+    served.lane.route_of = None
     await answered(await served.connect(), 2, predict(2))
 
 

@@ -8,7 +8,7 @@ from rest_fakes import FakeEngine
 from rest_wire import bounded, predict, request
 
 from clipper.engine.answer import Answer
-from clipper.errors import DeadlineExceeded, ModelError, NoModelReady, Overloaded
+from clipper.errors import DeadlineExceeded, ModelError, NoModelReady, Overloaded, PolicyFailed
 from clipper_frontends.rest.head import Heads
 from clipper_frontends.rest.reply import reply_of_error, reply_to_batch, reply_to_query
 
@@ -27,6 +27,22 @@ def test_an_ensemble_names_its_models_its_confidence_and_who_is_missing():
         "models": ["svm:2", "forest:1"],
         "confidence": 0.5,
         "missing": ["forest:1"],
+    }
+
+
+def test_a_model_that_was_chosen_is_named():
+    body = reply_to_query(Answer("abc", b"3", models=("svm:2",))).body
+    assert body == b'{"query_id":"abc","output":3,"default":false,"models":["svm:2"]}'
+
+
+def test_an_answer_without_its_policy_says_why():
+    answer = Answer("abc", b"3", models=("svm:2",), fallback=PolicyFailed("The policy 'own' raised."))
+    assert json.loads(reply_to_query(answer).body) == {
+        "query_id": "abc",
+        "output": 3,
+        "default": False,
+        "models": ["svm:2"],
+        "fallback_explanation": "policy_failed: The policy 'own' raised.",
     }
 
 
@@ -70,11 +86,9 @@ def test_a_batch_is_a_list_with_the_errors_in_their_places():
 def test_the_head_of_a_reply_follows_the_clock():
     state = SimpleNamespace(default_headers=[(b"date", b"then")])
     heads = Heads(state)
-    assert b"date: then\r\n" in heads.ok(b"{}")
+    assert b"date: then\r\n" in heads.ok()
     state.default_headers = [(b"date", b"now")]
-    assert heads.ok(b"{}") == (
-        b"HTTP/1.1 200 OK\r\ndate: now\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
-    )
+    assert heads.ok() == b"HTTP/1.1 200 OK\r\ndate: now\r\ncontent-type: application/json\r\ncontent-length: "
 
 
 async def test_a_refusal_of_the_engine_reaches_the_caller_with_retry_after(serve, fast):

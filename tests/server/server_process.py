@@ -20,11 +20,11 @@ import clipper
 WAIT_S = 30.0
 
 
-def until(condition, what=""):
+def until(condition, what="", *, timeout_s=WAIT_S):
     """Poll until ``condition()`` is true and return what it was."""
-    deadline_s = time.monotonic() + WAIT_S
+    deadline_s = time.monotonic() + timeout_s
     while not (found := condition()):
-        assert time.monotonic() < deadline_s, f"not within {WAIT_S:g} s: {what or condition}"
+        assert time.monotonic() < deadline_s, f"not within {timeout_s:g} s: {what or condition}"
         time.sleep(0.01)
     return found
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clipper.engine.status import FrontendView
-from clipper.metrics import ApplicationMetrics, VersionMetrics
+from clipper.metrics import ApplicationMetrics, FeedbackMetrics, VersionMetrics
 from clipper.server.merging import merged, retained
 from clipper.server.messages import decode_from_worker, encode, report
 from clipper_frontends.rest.exposition import Exposition, Measured
@@ -18,9 +18,16 @@ seconds = st.lists(st.floats(0, 100), max_size=5)
 
 @st.composite
 def measurements(draw, apps=("digits",)):
-    application, version = ApplicationMetrics(), VersionMetrics()
+    application, version, feedback = ApplicationMetrics(), VersionMetrics(), FeedbackMetrics()
     application.outcomes.update({("answered", ""): draw(counts), ("default", "overloaded"): draw(counts)})
     application.latency_s.observe_all(draw(seconds))
+    application.feedback.update({"accepted": draw(counts), "duplicate_feedback": draw(counts)})
+    application.loss_sum, application.loss_count = float(draw(counts)), draw(counts)
+    application.selection.missing.update({("svm:1", "deadline_exceeded"): draw(counts)})
+    application.selection.choices.update({"svm:1": 1 + draw(counts)})
+    application.selection.combined = draw(counts)
+    feedback.commit_s.observe_all(draw(seconds))
+    feedback.failed_commits = draw(counts)
     version.cache_hits, version.retries = draw(counts), draw(counts)
     version.failures.update({"model_error": draw(counts)})
     version.queue_s.observe_all(draw(seconds))
@@ -29,13 +36,14 @@ def measurements(draw, apps=("digits",)):
         applications=dict.fromkeys(apps, application),
         versions={SVM: version},
         refused={"invalid_json": draw(counts)},
+        feedback=feedback,
         queued={SVM: draw(counts)},
         in_flight={SVM: draw(counts)},
         cache_bytes=draw(counts),
         cache_entries=draw(counts),
         ready=draw(st.booleans()),
         revision=draw(counts),
-        further={"live_queries": float(draw(counts)), "configuration_age_seconds": float(draw(counts))},
+        further={name: float(draw(counts)) for name in ("live_queries", "held_users", "configuration_age_seconds")},
     )
 
 
@@ -68,6 +76,7 @@ def test_gauges_tell_of_those_that_run(first, other):
     assert together.ready == (first.ready and other.ready)
     assert together.revision == min(first.revision, other.revision)
     assert together.further["live_queries"] == first.further["live_queries"] + other.further["live_queries"]
+    assert together.further["held_users"] == first.further["held_users"] + other.further["held_users"]
     ages = [part.further["configuration_age_seconds"] for part in (first, other)]
     assert together.further["configuration_age_seconds"] == max(ages)
 

@@ -29,6 +29,8 @@ def register_application(
     models: str | Sequence[str] = (),
     min_confidence: float | None = None,
     loss: str | None = None,
+    loss_range: tuple[float, float] | None = None,
+    log_inputs: str | None = None,
 ) -> Steps[dict[str, Any]]:
     """Register an application; queries can be sent to it from then on.
 
@@ -37,10 +39,13 @@ def register_application(
         input_type: ``doubles``, ``floats``, ``integers``, ``strings``, ``bytes`` or ``json``.
         slo_ms: The latency that every answer keeps.
         default_output: Answers where no model can in time; any JSON value, None too. Without it such queries fail.
-        policy: How one of the models is chosen, or how they are combined; ``single`` takes one model.
+        policy: How one of the models is chosen, or how they are combined: its name, or a dict such as
+            ``{"name": "exp3", "options": {"eta": 0.1}}``; ``single`` takes one model.
         models: The model or models to link; they exist already.
         min_confidence: Below this confidence of an ensemble the default output answers.
         loss: How a label is compared with an output: ``zero_one``, ``squared`` or ``absolute``.
+        loss_range: The ``squared`` or ``absolute`` errors that count as no loss and as all of it; (0, 1) by default.
+        log_inputs: What the feedback log keeps of inputs: ``none``, ``digest`` or ``full``.
 
     Returns:
         The application as the server has it.
@@ -51,7 +56,7 @@ def register_application(
         InputTypeMismatch: One of the models takes other inputs.
         InvalidRequest: A value is missing or out of range.
     """
-    optional = {"min_confidence": min_confidence, "loss": loss}
+    optional = {"min_confidence": min_confidence, "loss": loss, "loss_range": loss_range, "log_inputs": log_inputs}
     body: dict[str, Any] = {"name": name, "input_type": input_type, "slo_ms": slo_ms, "policy": policy}
     body["models"] = [models] if isinstance(models, str) else list(models)
     body |= {key: value for key, value in optional.items() if value is not None}
@@ -134,15 +139,3 @@ def unlink_model_from_app(_session: Session, app_name: str, model_name: str) -> 
     """
     reply = yield Request("DELETE", path("apps", app_name, "links", model_name))
     reply.json()
-
-
-def get_selection(_session: Session, name: str, *, uid: str | None = None) -> Steps[dict[str, Any]]:
-    """How the application's policy chooses now: weight and probability of each model, for everyone or one user.
-
-    Raises:
-        UnknownApplication: There is no such application.
-    """
-    params = {} if uid is None else {"uid": uid}
-    reply = yield Request("GET", path("apps", name, "selection"), params=params, repeatable=True)
-    selection: dict[str, Any] = reply.json()
-    return selection

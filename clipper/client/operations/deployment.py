@@ -2,8 +2,9 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,7 @@ def deploy_model(  # noqa: D417 (the connection passes itself)
     wait: bool = True,
     method: str | None = None,
     flavor: str | None = None,
+    requirements: Sequence[str] | str | PathLike[str] | None = None,
     caching: Mapping[str, Any] | Caching | None = None,
     limits: Mapping[str, Any] | Limits | None = None,
     timeout_s: float = 600.0,
@@ -56,16 +58,21 @@ def deploy_model(  # noqa: D417 (the connection passes itself)
     Args:
         name: The model's name; a new one creates the model.
         version: The version's name, a string or an int.
-        model: A fitted estimator, a function of a batch that returns one output for each row, or the path of a saved
-            model. A numeric batch is a 2-D numpy array; strings, bytes and JSON values are a list.
-        input_type: ``doubles`` (the default of estimators), ``floats``, ``integers``, ``strings``, ``bytes``, ``json``.
+        model: A fitted estimator, a module of PyTorch's, a Keras model, a function of a batch that returns one output
+            for each row, or the path of a saved model. A numeric batch is a 2-D numpy array; strings, bytes and JSON
+            values are a list.
+        input_type: ``doubles`` (the default of estimators), ``floats``, ``integers``, ``strings``, ``bytes``, ``json``;
+            by default what a program of a framework was saved with.
         num_replicas: How many replicas to run.
         batching: ``deadline``, ``none``, ``fixed:32``, ``aimd``, ``quantile``, or a dict of `clipper.domain.Batching`.
-        example_input: One input; each replica warms up with it before it takes traffic.
+        example_input: One input; each replica warms up with it before it takes traffic. A module of PyTorch's is
+            exported with it: it has the shape that the module takes, without the batch.
         promote: Give it the model's traffic as soon as it is ready.
         wait: Return when it is ready (and has the traffic), not when the server has taken it.
         method: ``predict`` or ``predict_proba``, of an estimator.
         flavor: How to load and call the model, where that is not to be recognised; ``noop`` needs no model (None).
+        requirements: What pip shall install for the model: lines, or the path of a file. By default a
+            requirements.txt beside a saved model; ``[]`` for none.
         caching: ``{"enabled": False}`` for a model that draws at random, ``{"ttl_s": 60}`` for one that changes.
         limits: ``{"threads": 2, "memory_mb": 2048}`` of each replica.
         timeout_s: How long to wait.
@@ -84,7 +91,13 @@ def deploy_model(  # noqa: D417 (the connection passes itself)
     watch = on_progress or _nobody
     watch(DeployProgress("packaging"))
     with tempfile.TemporaryDirectory(prefix="clipper-") as directory:
-        options = {"input_type": input_type, "flavor": flavor, "method": method, "example_input": example_input}
+        options = {
+            "input_type": input_type,
+            "flavor": flavor,
+            "method": method,
+            "example_input": example_input,
+            "requirements": requirements,
+        }
         packaged: Package = yield Work(lambda: _package(model, Path(directory), options))
         settings = {"replicas": num_replicas, "batching": batching, "caching": caching, "limits": limits}
         info = yield from send_package(

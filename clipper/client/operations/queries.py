@@ -1,4 +1,4 @@
-"""Predictions and feedback."""
+"""Predictions."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -36,7 +36,7 @@ def predict(  # noqa: D417 (the connection passes itself)
         Overloaded, DeadlineExceeded, NoModelReady, ModelError: No answer, and the application has no default output.
     """
     options = _options(uid, timeout_ms, version, explain)
-    return from_body((yield from _query(session, app, "predict", {"input": x} | options, repeatable=True)))
+    return from_body((yield from query(session, app, "predict", {"input": x} | options, repeatable=True)))
 
 
 def predict_batch(
@@ -60,38 +60,12 @@ def predict_batch(
     if not hasattr(xs, "tolist"):
         xs = list(xs)
     options = _options(uid, timeout_ms, version, explain)
-    body = yield from _query(session, app, "predict", {"input_batch": xs} | options, repeatable=True)
+    body = yield from query(session, app, "predict", {"input_batch": xs} | options, repeatable=True)
     return [from_body(element) for element in body["batch_predictions"]]
 
 
-def update(
-    session: Session,
-    app: str,
-    *,
-    label: Any,
-    query_id: str | None = None,
-    input: Any = None,  # noqa: A002 (the name of the field, everywhere)
-    uid: str | None = None,
-    update_id: str | None = None,
-) -> Steps[int]:
-    """Tell an application what the answer should have been; by the query's id, or by its input.
-
-    Returns:
-        How many pieces of feedback were accepted.
-
-    Raises:
-        UnknownApplication: There is no such application.
-        Conflict: This feedback was given already.
-    """
-    optional = {"query_id": query_id, "input": input, "uid": uid, "update_id": update_id}
-    fields = {key: value for key, value in optional.items() if value is not None}
-    body = yield from _query(session, app, "update", {**fields, "label": label}, repeatable=False)
-    return int(body["accepted"])
-
-
-def _query(
-    session: Session, app: str, verb: str, body: Mapping[str, Any], *, repeatable: bool
-) -> Steps[dict[str, Any]]:
+def query(session: Session, app: str, verb: str, body: Mapping[str, Any], *, repeatable: bool) -> Steps[dict[str, Any]]:
+    """Ask the query address, which is asked of the admin API where it is not known."""
     if session.query_url is None:
         session.query_url = yield from _discover(session)
     where = f"/{quote(app, safe='')}/{verb}"

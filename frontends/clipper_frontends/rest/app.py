@@ -1,4 +1,4 @@
-"""The FastAPI application of the query port: health, metrics, documentation, and predictions on the ordinary road."""
+"""The FastAPI application of the query port: health, metrics, documentation; queries and feedback the ordinary way."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -13,10 +13,12 @@ from clipper.errors import ClipperError, Unavailable
 from clipper_container.version import __version__
 from clipper_frontends.rest.docs_page import add_docs
 from clipper_frontends.rest.documentation import HEALTH, METRICS, PREDICT, PREDICTED
+from clipper_frontends.rest.documentation_of_feedback import UPDATE, UPDATED
 from clipper_frontends.rest.failures import answer_failures, response
 from clipper_frontends.rest.lane import Lane
 from clipper_frontends.rest.reply import Reply, reply_of_error, reply_to_query
 from clipper_frontends.rest.submission import BatchSubmission
+from clipper_frontends.rest.updating import reply_to_update
 
 _DESCRIPTION = 'Predictions inside the application\'s SLO. Errors are `{"error": sentence, "code": machine_code}`.'
 
@@ -27,8 +29,8 @@ Scrape = Callable[[str], Awaitable[tuple[bytes, str]]]
 def create_query_app(lane: Lane, scrape: Scrape) -> FastAPI:
     """What the query port serves besides its fast lane.
 
-    ``POST /{app}/predict`` is here too: for the documentation, and for servers other than ours. It shares the decoding,
-    the engine and the replies with ``lane``.
+    ``POST /{app}/predict`` and ``/{app}/update`` are here too: for the documentation, and for servers other than ours.
+    They share the decoding, the engine and the replies with ``lane``.
     """
     app = FastAPI(
         title="Clipper",
@@ -57,6 +59,10 @@ def create_query_app(lane: Lane, scrape: Scrape) -> FastAPI:
             lane.counters.refused[error.code] += 1
             raise
         return response(await _answered(request, lane, asked))
+
+    @app.post("/{app}/update", openapi_extra=UPDATE, responses=UPDATED, summary="Say what the right answer was")  # noqa: FAST003  # as above
+    async def update(request: Request) -> Response:
+        return response(await reply_to_update(lane, request.path_params["app"], await request.body()))
 
     return app
 

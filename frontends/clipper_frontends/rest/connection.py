@@ -128,7 +128,7 @@ class Connection(HttpToolsProtocol):
 
     def write_ok(self, body: bytes) -> None:
         """Send a 200 on a connection that stays open."""
-        self.outbox.put(self.transport, self.heads.ok(body))
+        self.outbox.put_ok(self.transport, body)
 
     def write_reply(self, reply: Reply, *, close: bool) -> None:
         """Send any reply."""

@@ -1,13 +1,13 @@
-"""What /openapi.json says about predictions."""
+"""What /openapi.json says about predictions, health and metrics."""
 
 from typing import Any
 
-_ANY_INPUT = {
+ANY_INPUT = {
     "description": "By the application's input type: doubles, floats, integers: a flat list of numbers; strings: a "
     "string; bytes: base64; json: any JSON value.",
     "examples": [[1.0, 2.5]],
 }
-_ERROR = {
+ERROR = {
     "type": "object",
     "required": ["error", "code"],
     "properties": {
@@ -26,14 +26,18 @@ _PREDICTION = {
         "default_explanation": {"type": "string", "description": "'<machine_code>: <sentence>' when default is true."},
         "models": {"type": "array", "items": {"type": "string"}},
         "confidence": {"type": "number"},
-        "missing": {"type": "array", "items": {"type": "string"}},
+        "missing": {"type": "array", "items": {"type": "string"}, "description": "Of the models: late, or raised."},
+        "fallback_explanation": {
+            "type": "string",
+            "description": "'<machine_code>: <sentence>' where the policy failed and the best known model answered.",
+        },
         "explanation": {"type": "object"},
     },
 }
 _FAILED_ELEMENT = {
     "type": "object",
     "required": ["query_id", "error", "code"],
-    "properties": {"query_id": {"type": "string"}, **_ERROR["properties"]},  # type: ignore[dict-item]
+    "properties": {"query_id": {"type": "string"}, **ERROR["properties"]},  # type: ignore[dict-item]
 }
 _OPTIONS = {
     "uid": {"type": "string", "minLength": 1, "maxLength": 256, "description": "Context of the selection."},
@@ -55,41 +59,41 @@ def _request(field: str, schema: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _json(schema: dict[str, Any], description: str) -> dict[str, Any]:
+def json_body(schema: dict[str, Any], description: str) -> dict[str, Any]:
+    """A response whose body is JSON of that schema."""
     return {"description": description, "content": {"application/json": {"schema": schema}}}
 
 
 ERRORS: dict[int | str, dict[str, Any]] = {
-    400: _json(_ERROR, "`invalid_json`, `invalid_input` or `invalid_request`; the sentence names the field."),
-    404: _json(_ERROR, "`unknown_application`, `unknown_version`."),
-    405: _json(_ERROR, "`method_not_allowed`."),
-    408: _json(_ERROR, "`request_timeout`: the request did not arrive in full in time."),
-    413: _json(_ERROR, "`too_large`."),
-    415: _json(_ERROR, "`unsupported_media_type`: the body is compressed."),
-    429: _json(_ERROR, "`overloaded`: refused on arrival, with Retry-After."),
-    431: _json(_ERROR, "`headers_too_large`."),
-    500: _json(_ERROR, "`model_error`: the model raised."),
-    503: _json(_ERROR, "`no_model_ready`, with Retry-After."),
-    504: _json(_ERROR, "`deadline_exceeded`."),
+    400: json_body(ERROR, "`invalid_json`, `invalid_input` or `invalid_request`; the sentence names the field."),
+    404: json_body(ERROR, "`unknown_application`, `unknown_version`."),
+    405: json_body(ERROR, "`method_not_allowed`."),
+    408: json_body(ERROR, "`request_timeout`: the request did not arrive in full in time."),
+    413: json_body(ERROR, "`too_large`."),
+    415: json_body(ERROR, "`unsupported_media_type`: the body is compressed."),
+    429: json_body(ERROR, "`overloaded`: refused on arrival, with Retry-After."),
+    431: json_body(ERROR, "`headers_too_large`."),
+    500: json_body(ERROR, "`model_error`: the model raised."),
+    503: json_body(ERROR, "`no_model_ready`, with Retry-After."),
+    504: json_body(ERROR, "`deadline_exceeded`."),
+}
+APPLICATION: dict[str, Any] = {
+    "name": "app",
+    "in": "path",
+    "required": True,
+    "description": "Name of the application.",
+    "schema": {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "maxLength": 63},
 }
 PREDICT: dict[str, Any] = {
-    "parameters": [
-        {
-            "name": "app",
-            "in": "path",
-            "required": True,
-            "description": "Name of the application.",
-            "schema": {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "maxLength": 63},
-        }
-    ],
+    "parameters": [APPLICATION],
     "requestBody": {
         "required": True,
         "content": {
             "application/json": {
                 "schema": {
                     "anyOf": [
-                        _request("input", _ANY_INPUT),
-                        _request("input_batch", {"type": "array", "items": _ANY_INPUT, "minItems": 1}),
+                        _request("input", ANY_INPUT),
+                        _request("input_batch", {"type": "array", "items": ANY_INPUT, "minItems": 1}),
                     ]
                 },
                 "examples": {
@@ -101,7 +105,7 @@ PREDICT: dict[str, Any] = {
     },
 }
 PREDICTED: dict[int | str, dict[str, Any]] = {
-    200: _json(
+    200: json_body(
         {
             "anyOf": [
                 _PREDICTION,
@@ -118,11 +122,11 @@ PREDICTED: dict[int | str, dict[str, Any]] = {
     ),
     **ERRORS,
 }
-HEALTH: dict[int | str, dict[str, Any]] = {503: _json(_ERROR, "Not ready; the sentence says why.")}
+HEALTH: dict[int | str, dict[str, Any]] = {503: json_body(ERROR, "Not ready; the sentence says why.")}
 METRICS: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "As Prometheus or, where it is accepted, OpenMetrics text.",
         "content": {kind: {"schema": {"type": "string"}} for kind in ("text/plain", "application/openmetrics-text")},
     },
-    503: _json(_ERROR, "Not now; the sentence says why."),
+    503: json_body(ERROR, "Not now; the sentence says why."),
 }

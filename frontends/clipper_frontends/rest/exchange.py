@@ -36,6 +36,8 @@ class Exchange:
 
     # Defaults of the class: one exchange is made per query, and most of them never set these.
     reply: Reply | None = None
+    prediction: bytes | None = None
+    """The body of a 200 with no further headers: what nearly all replies are."""
     done = False
 
     def __init__(self, line: "Line", keep_alive: bool, reply: Reply | None = None) -> None:
@@ -71,8 +73,9 @@ class Exchange:
 
     def send(self, connection: Connection, *, close: bool) -> None:
         """It is this exchange's turn, and its reply is there."""
-        if self.reply is not None:
-            connection.write_reply(self.reply, close=close)
+        reply = self.reply if self.prediction is None else Reply(200, self.prediction)
+        if reply is not None:
+            connection.write_reply(reply, close=close)
 
 
 class Line:
@@ -105,12 +108,15 @@ class Line:
                 first.begin(connection)
                 break
             waiting.popleft()
-            last = not first.keep_alive or (connection.ending and not waiting)
-            first.send(connection, close=last)
-            if last:
+            if not first.keep_alive or (connection.ending and not waiting):
+                first.send(connection, close=True)
                 self.abandon()
                 connection.finish()
                 return
+            if first.prediction is not None:
+                connection.write_ok(first.prediction)
+            else:
+                first.send(connection, close=False)
         self._on_short()
 
     def abandon(self) -> None:

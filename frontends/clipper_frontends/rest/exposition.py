@@ -8,7 +8,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from clipper.metrics import ApplicationMetrics, Histogram, VersionMetrics
+from clipper.metrics import ApplicationMetrics, FeedbackMetrics, Histogram, VersionMetrics
+from clipper_frontends.rest.exposition_of_selection import families_of_selection
 
 VersionKey = tuple[str, str]
 """(model, version)."""
@@ -21,6 +22,8 @@ _VERSION_COUNTERS = {
     "retries": "Batches sent to another replica after one failed.",
     "ejections": "Replicas taken out after consecutive failures.",
     "refused": "Queries refused on arrival because they would have been late.",
+    "loss_sum": "Losses of the version's outputs, as far as feedback told them.",
+    "loss_count": "Outputs of the version whose loss feedback told.",
 }
 _VERSION_HISTOGRAMS = {
     "batch_size": ("batch_size", "Queries of one batch."),
@@ -46,7 +49,8 @@ class Measured:
     ready: bool = False
     revision: int = 0
     refused: Mapping[str, int] = field(default_factory=dict)
-    """Requests that never became a query, by error code."""
+    """Requests that never became a query or feedback, by error code."""
+    feedback: FeedbackMetrics = field(default_factory=FeedbackMetrics)
     further: Mapping[str, float] = field(default_factory=dict)
     """Further gauges by name, such as the age of the configuration; without the prefix ``clipper_``."""
 
@@ -78,10 +82,12 @@ class Exposition(Collector):
         """All families of one moment."""
         measured = self._measure()
         yield from _of_applications(measured.applications)
+        yield from families_of_selection(measured.applications)
         yield from _of_versions(measured.versions)
+        yield from _of_feedback(measured)
         yield from _gauges(measured)
         refused = CounterMetricFamily(
-            "clipper_http_refused", "Prediction requests that never became a query, by error code.", labels=["code"]
+            "clipper_http_refused", "Requests that never became a query or feedback, by error code.", labels=["code"]
         )
         for code, count in measured.refused.items():
             refused.add_metric([code], count)
@@ -125,6 +131,32 @@ def _of_versions(versions: Mapping[VersionKey, VersionMetrics]) -> Iterator[Metr
         for key, metrics in versions.items():
             _add_histogram(family, list(key), getattr(metrics, attribute))
         yield family
+
+
+def _of_feedback(measured: Measured) -> Iterator[Metric]:
+    outcomes = CounterMetricFamily(
+        "clipper_feedback",
+        "Feedback by what came of it: 'accepted', or the code of the error that refused it.",
+        labels=["app", "outcome"],
+    )
+    loss_sum = CounterMetricFamily("clipper_answer_loss_sum", "Losses of answers that feedback told.", labels=["app"])
+    loss_count = CounterMetricFamily(
+        "clipper_answer_loss_count", "Answers, defaults included, whose loss feedback told.", labels=["app"]
+    )
+    for app, metrics in measured.applications.items():
+        for outcome, count in metrics.feedback.items():
+            outcomes.add_metric([app, outcome], count)
+        loss_sum.add_metric([app], metrics.loss_sum)
+        loss_count.add_metric([app], metrics.loss_count)
+    commit = HistogramMetricFamily(
+        "clipper_feedback_commit_seconds", "A durable commit of a group of feedback.", unit="seconds"
+    )
+    _add_histogram(commit, [], measured.feedback.commit_s)
+    group = HistogramMetricFamily("clipper_feedback_group_size", "Pieces of feedback committed together.")
+    _add_histogram(group, [], measured.feedback.group_size)
+    failed = CounterMetricFamily("clipper_feedback_failed_commits", "Groups of feedback that the store did not take.")
+    failed.add_metric([], measured.feedback.failed_commits)
+    yield from (outcomes, loss_sum, loss_count, commit, group, failed)
 
 
 def _gauges(measured: Measured) -> Iterator[Metric]:

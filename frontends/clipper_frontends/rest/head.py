@@ -23,12 +23,12 @@ class Heads:
         self._headers: list[tuple[bytes, bytes]] | None = None
         self._ok = b""
 
-    def ok(self, body: bytes) -> bytes:
-        """A 200 on a connection that stays open."""
+    def ok(self) -> bytes:
+        """The head of a 200 on a connection that stays open, up to the value of its content length."""
         if self._headers is not self._state.default_headers:
             self._headers = self._state.default_headers
             self._ok = _head(200, self._headers)
-        return b"%b%d\r\n\r\n%b" % (self._ok, len(body), body)
+        return self._ok
 
     def render(self, reply: Reply, *, close: bool) -> bytes:
         """Any reply; ``close`` announces that nothing follows it."""

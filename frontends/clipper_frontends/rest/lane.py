@@ -1,54 +1,81 @@
-"""The fast lane: ``POST /{app}/predict`` from the parser to the engine and back, without scope, task or ASGI call."""
+"""The fast lane: ``POST /{app}/predict`` and ``/{app}/update``, from the parser to the engine without ASGI."""
 
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple, Protocol
 
 from clipper.domain import MAX_NAME_CHARS, Query
-from clipper.engine.answer import Answer
 from clipper.engine.engine import Engine
-from clipper.engine.ticket import Ticket
+from clipper.engine.update import Update
 from clipper.errors import ClipperError, InternalError
 from clipper_frontends.rest.body import decode_body
 from clipper_frontends.rest.exchange import Connection, Exchange, Line
 from clipper_frontends.rest.known_heads import KnownHeads
-from clipper_frontends.rest.reply import Reply, prediction, reply_of_error
+from clipper_frontends.rest.reply import Reply, reply_of_error
 from clipper_frontends.rest.rows import RowReader
-from clipper_frontends.rest.submission import BatchSubmission, HttpCounters
+from clipper_frontends.rest.submission import HttpCounters
 from clipper_frontends.rest.target import parse_target
 
 log = logging.getLogger(__name__)
 
-_PREDICT = re.compile(r"/([^/]+)/predict")
+Verb = Literal["predict", "update"]
+
+_PATH = re.compile(r"/([^/]+)/(predict|update)")
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _MAX_KNOWN_TARGETS = 1024
+
+
+class Route(NamedTuple):
+    """What a request of the lane is for."""
+
+    verb: Verb
+    application: str
+
+
+class Feedback(Protocol):
+    """Who takes feedback."""
+
+    async def update(self, application: str, updates: Sequence[Update]) -> list[ClipperError | None]:
+        """See `clipper.engine.feedback.FeedbackService.update`."""
+        ...
 
 
 class Lane:
     """What the lanes of all connections of one server share."""
 
-    def __init__(self, engine: Engine, counters: HttpCounters, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        counters: HttpCounters,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        feedback: Feedback,
+    ) -> None:
         self.engine = engine
         self.counters = counters
         self.clock = clock
+        self.feedback = feedback
         self.reader = RowReader()
-        self.known_heads = KnownHeads()
-        self._names: dict[bytes, str] = {}
+        self.known_heads: KnownHeads[Route] = KnownHeads()
+        self._routes: dict[bytes, Route] = {}
 
-    def application_of(self, target: bytes) -> str | None:
-        """The application whose predictions a request target asks for; None: the request is for the ordinary road.
+    def route_of(self, target: bytes) -> Route | None:
+        """What a request target asks for; None: the request is for the ordinary road.
 
         Raises:
             InvalidRequest: The target is no URL.
         """
-        name = self._names.get(target)
-        if name is None:
-            match = _PREDICT.fullmatch(parse_target(target).path)
-            name = match[1] if match else None
-            if name is not None and len(target) <= 2 * MAX_NAME_CHARS and len(self._names) < _MAX_KNOWN_TARGETS:
-                self._names[target] = name
-        return name
+        route = self._routes.get(target)
+        if route is None:
+            match = _PATH.fullmatch(parse_target(target).path)
+            if match is None:
+                return None
+            route = Route("predict" if match[2] == "predict" else "update", match[1])
+            if len(target) <= 2 * MAX_NAME_CHARS and len(self._routes) < _MAX_KNOWN_TARGETS:
+                self._routes[target] = route
+        return route
 
     def decode(self, name: str, body: bytes) -> Query | list[Query]:
         """The queries of a body that is complete now.
@@ -60,21 +87,22 @@ class Lane:
         return decode_body(body, self.engine.application(name), self.reader, self.clock())
 
     def refusal(self, error: Exception) -> Reply:
-        """The reply to a request that did not become a query."""
+        """The reply to a request that did not become a query, or feedback."""
         if not isinstance(error, ClipperError):
-            log.error("A prediction request failed in the server.", exc_info=error)
+            log.error("A request failed in the server.", exc_info=error)
             error = InternalError("The server failed to take this request; its log has the details.")
         self.counters.refused[error.code] += 1
         return reply_of_error(error)
 
 
 class LaneExchange(Exchange):
-    """One prediction request. Its query is cancelled when the connection is lost, not when the client stops sending."""
+    """One request of the lane: its body is gathered, and then it asks.
+
+    What it asked for is cancelled when the connection is lost, not when the client stops sending.
+    """
 
     expects_continue = False
     _body: bytes | bytearray = b""
-    _under_way: Ticket | BatchSubmission | None = None
-    _prediction: bytes | None = None
 
     def __init__(self, line: Line, keep_alive: bool, lane: Lane, application: str) -> None:
         self.line = line
@@ -103,44 +131,5 @@ class LaneExchange(Exchange):
         self.ask(body if type(body) is bytes else bytes(body))
 
     def ask(self, body: bytes) -> None:
-        """Ask the engine; it may answer before this returns."""
-        lane = self._lane
-        try:
-            asked = decode_body(body, lane.engine.application(self._application), lane.reader, lane.clock())
-            if isinstance(asked, Query):
-                ticket = lane.engine.submit(asked, self._on_answer)
-                if not self.done:
-                    self._under_way = ticket
-            else:
-                self._under_way = batch = BatchSubmission(lane.engine, asked, self.answer)
-                batch.start()
-        except Exception as error:  # noqa: BLE001  # the parser would swallow it; the caller gets an answer, the log the rest
-            self.answer(lane.refusal(error))
-
-    def abandon(self) -> None:
-        """Cancel what is under way in the engine."""
-        under_way, self._under_way = self._under_way, None
-        if under_way is None or self.done:
-            return
-        if isinstance(under_way, BatchSubmission):
-            under_way.cancel()
-        else:
-            self._lane.engine.cancel(under_way)
-
-    def send(self, connection: Connection, *, close: bool) -> None:
-        """The usual reply has a head that is built once a second."""
-        if self._prediction is None:
-            super().send(connection, close=close)
-        elif close:
-            connection.write_reply(Reply(200, self._prediction), close=True)
-        else:
-            connection.write_ok(self._prediction)
-
-    def _on_answer(self, answer: Answer) -> None:
-        self._under_way = None  # the ticket knows this method: a cycle that would cost a collection
-        if answer.error is None or answer.default:
-            self._prediction = prediction(answer)
-        else:
-            self.reply = reply_of_error(answer.error)
-        self.done = True
-        self.line.advance(self)
+        """The whole request is here. The reply may be there before this returns."""
+        raise NotImplementedError

@@ -6,7 +6,9 @@ from typing import Self
 from clipper.settings import Settings
 
 MAX_INPUTS_PER_REQUEST = 16_384
+MAX_UPDATES_PER_REQUEST = 4096
 MAX_UID_CHARS = 256
+MAX_UPDATE_ID_CHARS = 256
 MAX_SPEC_BYTES = 1 << 20
 """Of the part of a deployment that says what is deployed."""
 MAX_FRAMING_BYTES = 64 << 10

@@ -8,6 +8,8 @@ reply; writing them one after another at the end of the turn does both once.
 import asyncio
 from collections.abc import Callable
 
+from clipper_frontends.rest.head import Heads
+
 MAX_BYTES = 64 << 10
 """So many are written at once: a client that does not read its replies must be noticed before the turn is over."""
 
@@ -15,26 +17,28 @@ MAX_BYTES = 64 << 10
 class Outbox:
     """Shared by the connections of one server. Whoever writes or closes otherwise must `flush` first, to keep order."""
 
-    __slots__ = ("_bytes", "_call_soon", "_waiting")
+    __slots__ = ("_bytes", "_call_soon", "_heads", "_waiting")
 
-    def __init__(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
+    def __init__(self, call_soon: Callable[[Callable[[], None]], object], heads: Heads) -> None:
         self._call_soon = call_soon
+        self._heads = heads
         self._waiting: list[tuple[asyncio.Transport, bytes]] = []
         self._bytes = 0
 
-    def put(self, transport: asyncio.Transport, data: bytes) -> None:
-        """Send ``data`` before this turn of the loop is over."""
+    def put_ok(self, transport: asyncio.Transport, body: bytes) -> None:
+        """Send a 200 with that body, on a connection that stays open, before this turn of the loop is over."""
         waiting = self._waiting
         if not waiting:
             self._call_soon(self.flush)
-        waiting.append((transport, data))
-        self._bytes += len(data)
+        waiting.append((transport, body))
+        self._bytes += len(body)
         if self._bytes > MAX_BYTES:
             self.flush()
 
     def flush(self) -> None:
         """Send everything now. What is for a client that has gone is dropped."""
         waiting, self._waiting, self._bytes = self._waiting, [], 0
-        for transport, data in waiting:
+        head = self._heads.ok() if waiting else b""
+        for transport, body in waiting:
             if not transport.is_closing():
-                transport.write(data)
+                transport.write(b"%b%d\r\n\r\n%b" % (head, len(body), body))

@@ -8,6 +8,7 @@ request makes a timer.
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import httptools
@@ -28,15 +29,19 @@ from clipper_frontends.rest.exchange import Exchange
 from clipper_frontends.rest.flow import Pause
 from clipper_frontends.rest.head import Heads
 from clipper_frontends.rest.known_heads import HEAD_END
-from clipper_frontends.rest.lane import Lane, LaneExchange
+from clipper_frontends.rest.lane import Lane, LaneExchange, Route, Verb
 from clipper_frontends.rest.limits import Limits
 from clipper_frontends.rest.ordinary import Cycle, OrdinaryExchange
 from clipper_frontends.rest.outbox import Outbox
+from clipper_frontends.rest.predicting import PredictExchange
 from clipper_frontends.rest.submission import HttpCounters
 from clipper_frontends.rest.target import parse_target
+from clipper_frontends.rest.updating import UpdateExchange
 from clipper_frontends.rest.upgrade import without_upgrade
 
 log = logging.getLogger(__name__)
+
+_LANES: Mapping[Verb, type[LaneExchange]] = {"predict": PredictExchange, "update": UpdateExchange}
 
 _FED_AT_ONCE = 64 << 10
 _FED_OF_MANY = 512
@@ -74,7 +79,7 @@ class Protocol(Connection):
         self._fresh = False  # the request began in the chunk that is being fed
         self._fed_bytes = 0
         self._head_bytes = 0
-        self._learnable: str | None = None  # whose prediction was asked, by a head that may be learned
+        self._learnable: Route | None = None  # what was asked, by a head that may be learned
 
     def data_received(self, data: bytes) -> None:
         """Bytes came."""
@@ -82,7 +87,8 @@ class Protocol(Connection):
             return
         lane = self.lane
         if lane is not None and not self._held and not self.arriving and self._take_known(lane, data):
-            self._check_pipeline()
+            if len(self.line.waiting) >= self._max_pipelined:
+                self.flow.pause(Pause.PIPELINE)
         elif self._held or len(data) > _FED_AT_ONCE or self._are_many(data):
             self._held += data
             self._feed_held()
@@ -96,9 +102,6 @@ class Protocol(Connection):
         self._parse(data)
         if self.lane is not None and begins and self._learnable is not None and not self.arriving:
             self.lane.known_heads.learn(data, self._learnable, self.received_body_bytes)
-        self._check_pipeline()
-
-    def _check_pipeline(self) -> None:
         if len(self.line.waiting) >= self._max_pipelined:
             self.flow.pause(Pause.PIPELINE)
 
@@ -108,8 +111,9 @@ class Protocol(Connection):
         known = lane.known_heads.get(data[:end])
         if known is None or len(data) - end != known[1]:
             return False
-        exchange = LaneExchange(self.line, True, lane, known[0])
-        self.line.join(exchange)
+        verb, application = known[0]
+        exchange = _LANES[verb](self.line, True, lane, application)
+        self.line.waiting.append(exchange)  # as `join` would do: it has nothing to begin with and no reply yet
         exchange.ask(data[end:])
         if self.stopping:
             self._stop_listening()
@@ -199,16 +203,16 @@ class Protocol(Connection):
             if asks & HAS_CONNECTION:  # without one, HTTP/1.0 is not kept alive anyway
                 keep_alive = keep_alive and parser.get_http_version() != "1.0"
             lane = self.lane
-            application = lane.application_of(self.url) if lane is not None and method == b"POST" else None
+            route = lane.route_of(self.url) if lane is not None and method == b"POST" else None
             exchange: Exchange
-            if lane is None or application is None:
+            if lane is None or route is None:
                 exchange = self._ordinary(method, keep_alive=keep_alive, expects_continue=asks & EXPECTS_CONTINUE > 0)
             else:
-                exchange = LaneExchange(self.line, keep_alive, lane, application)
+                exchange = _LANES[route.verb](self.line, keep_alive, lane, route.application)
                 if asks & EXPECTS_CONTINUE:
                     exchange.expects_continue = True
                 elif keep_alive:
-                    self._learnable = application
+                    self._learnable = route
         except ClipperError as error:
             self._refuse(error)
             raise _StopParsing from None

@@ -51,8 +51,11 @@ def reply_of_error(error: ClipperError, headers: Sequence[tuple[bytes, bytes]] =
 def prediction(answer: Answer) -> bytes:
     """An output, or a default with its reason, as JSON. The output is spliced in as the container wrote it."""
     output = answer.output if answer.output is not None else b"null"
-    if answer.models is None and answer.explanation is None and not answer.default:
-        return b'{"query_id":"%b","output":%b,"default":false}' % (answer.query_id.encode(), output)
+    if answer.explanation is None and answer.missing is None and answer.fallback is None and not answer.default:
+        if answer.models is None:
+            return b'{"query_id":"%b","output":%b,"default":false}' % (answer.query_id.encode(), output)
+        models = _encode(answer.models)
+        return b'{"query_id":"%b","output":%b,"default":false,"models":%b}' % (answer.query_id.encode(), output, models)
     default = b"true" if answer.default else b"false"
     body = b'{"query_id":"%b","output":%b,"default":%b' % (answer.query_id.encode(), output, default)
     further: dict[str, Any] = {}
@@ -62,6 +65,8 @@ def prediction(answer: Answer) -> bytes:
         further["confidence"] = answer.confidence
     if answer.missing is not None:
         further["missing"] = answer.missing
+    if answer.fallback is not None:
+        further["fallback_explanation"] = f"{answer.fallback.code}: {answer.fallback.message}"
     if answer.default:
         further["default_explanation"] = answer.default_explanation
     if answer.explanation is not None:

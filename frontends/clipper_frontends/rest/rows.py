@@ -59,11 +59,12 @@ class RowReader:
             doubles = bytes(self._parser.parse(body)["input"].as_buffer(of_type="d"))
         except (ValueError, TypeError, RuntimeError):  # RuntimeError: integers over 64 bits
             return None
-        row = row_of_doubles(input_type, doubles) if doubles else None
-        if row is not None:
-            width = shape.input_width
-            if width is not None:
-                check_width(input_type, row, width, "input")
+        row = doubles if input_type == "doubles" else row_of_doubles(input_type, doubles) if doubles else None
+        if not row:
+            return None
+        width = shape.input_width
+        if width is not None:
+            check_width(input_type, row, width, "input")
         return row
 
     def read(self, text: bytes, shape: InputShape, field: str) -> bytes:

@@ -82,7 +82,9 @@ class HttpServer:
         limits: Limits,
         counters: HttpCounters | None = None,
         lane: Lane | None = None,
+        protocol: Callable[..., Protocol] = Protocol,
     ) -> None:
+        self._make_protocol = protocol
         self._listener = listener
         host, port = listener.getsockname()[:2]
         self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -105,7 +107,7 @@ class HttpServer:
         self._dates: asyncio.Task[None] | None = None
 
     def _protocol(self, **uvicorn_options: Any) -> Protocol:
-        return Protocol(**uvicorn_options, **self._options)
+        return self._make_protocol(**uvicorn_options, **self._options)
 
     @property
     def url(self) -> str:
@@ -121,7 +123,7 @@ class HttpServer:
         """Accept clients. Returns when it does."""
         loop = asyncio.get_running_loop()
         self._config.load()
-        self._options["outbox"] = Outbox(loop.call_soon)
+        self._options["outbox"] = Outbox(loop.call_soon, self._options["heads"])
         await self._server.on_tick(0)
         self._dates = loop.create_task(self._keep_dates())
         state = self._server.server_state

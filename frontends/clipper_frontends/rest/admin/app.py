@@ -3,7 +3,16 @@
 from fastapi import FastAPI
 
 from clipper_container.version import __version__
-from clipper_frontends.rest.admin import applications, artifacts, models, replicas, status, versions
+from clipper_frontends.rest.admin import (
+    applications,
+    artifacts,
+    feedback,
+    models,
+    replicas,
+    selection,
+    status,
+    versions,
+)
 from clipper_frontends.rest.admin.access import Access
 from clipper_frontends.rest.admin.context import AdminContext
 from clipper_frontends.rest.admin.guard import Guard
@@ -27,7 +36,7 @@ def create_admin_app(context: AdminContext) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.context = context
-    for module in (applications, models, versions, artifacts, replicas, status):
+    for module in (applications, selection, feedback, models, versions, artifacts, replicas, status):
         app.include_router(module.router, prefix="/admin")
     answer_failures(app, "Queries go to the query port; GET /admin/status has its address.")
     add_docs(app)

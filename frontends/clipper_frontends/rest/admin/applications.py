@@ -8,9 +8,8 @@ from starlette.responses import JSONResponse
 from clipper.control import desired
 from clipper.control.lookup import find_application
 from clipper.domain import Application
-from clipper.errors import BadRequest
 from clipper_frontends.rest.admin.context import Context
-from clipper_frontends.rest.admin.schemas import Choice, Deleted, Selection, patch_of
+from clipper_frontends.rest.admin.schemas import Deleted, patch_of
 
 router = APIRouter(prefix="/apps", tags=["applications"])
 ONE: dict[int | str, dict[str, Any]] = {200: {"model": Application}}
@@ -71,15 +70,3 @@ async def unlink(context: Context, app: str, model: str) -> JSONResponse:
     """Let a model no longer answer for the application."""
     snapshot = await context.change(lambda d, _revision: desired.unlink(d, app, model))
     return _answer(snapshot.desired.applications[app])
-
-
-@router.get("/{app}/selection")
-async def get_selection(context: Context, app: str, uid: str | None = None) -> Selection:
-    """How the application's policy chooses among its models, for everyone or for one user."""
-    snapshot = await context.store.snapshot()
-    application = find_application(snapshot.desired, app)
-    policy = application.policy.name
-    if policy != "single":
-        raise BadRequest(f"The policy '{policy}' of the application '{app}' has no state that can be shown.")
-    choices = [Choice(model=model, weight=1.0, probability=1.0) for model in application.models]
-    return Selection(application=app, policy=policy, uid=uid, models=choices)

@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 from clipper.control.artifacts import ArtifactStore
 from clipper.domain import Snapshot
 from clipper.settings import Settings
+from clipper.state.feedback import FeedbackStore
 from clipper.state.store import DesiredEdit, Store
 
 
@@ -47,6 +48,7 @@ class AdminContext:
 
     settings: Settings
     store: Store
+    feedback: FeedbackStore
     artifacts: ArtifactStore
     controller: ReplicaLogs
     engine: EngineStatus

@@ -54,6 +54,8 @@ class VersionMeasurements(BaseModel):
     retries: int = 0
     ejections: int = 0
     failures: dict[str, int] = {}
+    feedbacks: int = 0
+    mean_loss: float | None = None
 
 
 class VersionInfo(BaseModel):
@@ -117,24 +119,60 @@ class Logs(BaseModel):
 
 
 class Choice(BaseModel):
-    """How a policy regards one model."""
+    """How a policy regards one model.
+
+    ``weight`` is the model's part in the policy's decision, None where the policy failed; ``probability`` that it is
+    asked. The counts are feedbacks as they weigh now, old ones less where the policy forgets: those in which the model
+    could have been chosen, and those that told its loss. ``sums`` is all that is kept of the arm.
+    """
 
     model: str
-    weight: float
-    probability: float
+    version: str | None
+    arm: str
+    weight: float | None
+    probability: float | None
+    eligible: float
+    plays: float
+    mean_loss: float | None
+    sums: dict[str, float]
 
 
 class Selection(BaseModel):
-    """How an application's policy chooses."""
+    """How an application's policy chooses. With a uid, counts are of that user's own feedback.
+
+    ``feedbacks`` counts all that there ever were; ``fault`` says what the policy failed in.
+    """
 
     application: str
     policy: str
+    options: dict[str, Any]
     uid: str | None
+    feedbacks: int
+    half_life_feedbacks: float | None
+    fault: str | None
     models: list[Choice]
 
 
+class FeedbackPage(BaseModel):
+    """Some records of the feedback log, and where the next ones are; None at its end. Bytes are base64."""
+
+    records: list[dict[str, Any]]
+    next: int | None
+
+
+class Erased(BaseModel):
+    """A person that is known no more, and how many records of the log had been theirs."""
+
+    erased: str
+    records: int
+
+
 class ApplicationMeasurements(BaseModel):
-    """What the engine measured of one application lately; outcomes as ``answered``, ``default:<code>``, ..."""
+    """What the engine measured of one application lately; outcomes as ``answered``, ``default:<code>``, ...
+
+    ``feedback`` counts what came of feedback (``accepted``, or an error code), ``mean_loss`` is of the answers that
+    feedback told about; both since the server started.
+    """
 
     model_config = ConfigDict(extra="allow")
 
@@ -143,6 +181,8 @@ class ApplicationMeasurements(BaseModel):
     p99_ms: float | None = None
     recent: dict[str, int] = {}
     total: dict[str, int] = {}
+    feedback: dict[str, int] = {}
+    mean_loss: float | None = None
 
 
 class ApplicationStatus(Application):
