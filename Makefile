@@ -3,10 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo serve test check format bench clean
+.PHONY: help demo serve test test-frameworks test-docker test-docker-long test-crash check format bench bench-selection clean
 
 help:  ## What can be made
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 $(VENV)/.installed: pyproject.toml containers/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Clipper needs Python 3.11 or newer, this is " + sys.version.split()[0] + \
@@ -17,13 +17,30 @@ $(VENV)/.installed: pyproject.toml containers/pyproject.toml
 	@touch $@
 
 demo: $(VENV)/.installed  ## The main job on real input: train, deploy, query, kill a replica, roll out
-	@$(BIN)/python demo/demo.py
+	@$(BIN)/python demo/demo.py && $(BIN)/python demo/selection.py
 
 serve: $(VENV)/.installed  ## A server with the demo application, left running
 	@$(BIN)/python demo/serve.py
 
 test: $(VENV)/.installed  ## The test suite
 	@$(BIN)/python -m pytest
+
+$(VENV)/.frameworks: $(VENV)/.installed
+	@echo "installing the frameworks into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e containers -e '.[dev,frameworks]'
+	@touch $@
+
+test-frameworks: $(VENV)/.frameworks  ## Models of PyTorch, TensorFlow, ONNX and MLflow, for real; installs them
+	@FRAMEWORKS_REQUIRED=1 $(BIN)/python -m pytest tests/flavors -m frameworks
+
+test-docker: $(VENV)/.installed  ## Replicas in real containers; skipped with the reason where no Docker engine answers
+	@$(BIN)/python -m pytest tests/docker -m docker -rs
+
+test-docker-long: $(VENV)/.installed  ## The same, with a model that loads for a minute
+	@CLIPPER_SLOW_LOAD_S=60 $(BIN)/python -m pytest tests/docker -m docker -rs
+
+test-crash: $(VENV)/.installed  ## Kill the server a hundred times under concurrent feedback (takes some minutes)
+	@CRASH_KILLS=100 $(BIN)/python -m pytest tests/server/test_server_crash.py -o log_cli=true
 
 check: $(VENV)/.installed  ## Lint, format, types, import rules
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
@@ -37,6 +54,10 @@ $(VENV)/.bench: $(VENV)/.installed
 
 bench: $(VENV)/.bench  ## Throughput and latency beside the bare server and Mosec (needs wrk); batching policies
 	@$(BIN)/python benchmarks/serving.py && $(BIN)/python benchmarks/batching.py
+
+bench-selection: $(VENV)/.installed  ## Policies, ensembles, users, stragglers; what choosing and feedback cost (needs wrk)
+	@for benchmark in recovery ensembles contexts stragglers selection_cost feedback; do \
+		$(BIN)/python benchmarks/$$benchmark.py || exit 1; done
 
 clean:  ## Remove what was built
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

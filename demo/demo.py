@@ -27,6 +27,7 @@ RATE_QPS = 1_250.0
 SLO_MS = 20.0
 DEFAULT_OUTPUT = -1
 REPLICAS = 2
+MODELS = ("decision tree", "logistic regression", "support vector machine")
 KILL_AT = 3_000
 ROLL_OUT_AT = 8_000
 
@@ -36,7 +37,7 @@ out = Console() if sys.stdout.isatty() else Console(width=130)
 def main() -> int:
     out.rule("Clipper demo: handwritten digits")
     data = digits.load()
-    trained = digits.train(data)
+    trained = digits.train(data, MODELS)
     out.print(f"Trained on {len(data.train)} digits; accuracy on the {len(data.held_out)} that are held out:")
     for model in trained:
         out.print(f"  {model.name:<24} {model.accuracy:.1%}")

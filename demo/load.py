@@ -17,7 +17,8 @@ LAST_ANSWER_TIMEOUT_S = 5.0
 class Reply(NamedTuple):
     """What came back for query ``index``, and how long after it was due.
 
-    ``default_code`` is why the answer is the default output, ``error`` why there is none.
+    ``default_code`` is why the answer is the default output, ``error`` why there is none; ``query_id`` is what feedback
+    names.
     """
 
     index: int
@@ -25,6 +26,7 @@ class Reply(NamedTuple):
     output: object
     default_code: str | None
     error: str | None
+    query_id: str | None = None
 
 
 class Connection(asyncio.Protocol):
@@ -70,6 +72,7 @@ class OpenLoop:
     def __init__(self, url: str, bodies: Sequence[bytes], rate_qps: float) -> None:
         self.replies: list[Reply] = []
         self.sent = 0
+        self.on_reply: Callable[[Reply], None] = self.replies.append
         self._parts = urlsplit(url)
         self._bodies = bodies
         self._rate_qps = rate_qps
@@ -127,7 +130,7 @@ class OpenLoop:
         error = None if status == OK else f"{status} {reply.get('code', '')}"
         default_code = reply["default_explanation"].partition(":")[0] if reply.get("default") else None
         latency_s = asyncio.get_running_loop().time() - due_s
-        self.replies.append(Reply(index, latency_s, reply.get("output"), default_code, error))
+        self.on_reply(Reply(index, latency_s, reply.get("output"), default_code, error, reply.get("query_id")))
 
     def _lost(self, connection: Connection) -> None:
         """A connection that the server closed: what was asked on it has no answer, which `replies` then lacks."""

@@ -17,7 +17,7 @@ out = Console()
 
 def main() -> int:
     data = digits.load()
-    best = digits.train(data)[-1]
+    best = digits.train(data, ["support vector machine"])[-1]
     with tempfile.TemporaryDirectory(prefix="clipper-demo-") as data_dir:
         command = [str(Path(sys.executable).with_name("clipper")), "up", "--data-dir", data_dir, *sys.argv[1:]]
         server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603  # our own command
