@@ -12,13 +12,19 @@ from clipper.validation import validated
 
 MANIFEST_NAME = "manifest.json"
 MAX_MANIFEST_BYTES = 16 << 20
+MAX_REQUIREMENTS = 1000
+
+OutputKind = Literal["label", "number", "scores", "json"]
+"""What a row is answered with: a class (number or text), a number, a list of numbers, or anything."""
 
 
 class Manifest(Frozen):
     """Recognised without unpickling anything. A newer client's further fields are kept as they came.
 
     ``entry`` is the file (``model.pkl``) or the file and the function in it (``model.py:predict``) that the runtime
-    loads, relative to the manifest; the flavor ``noop`` has none.
+    loads, relative to the manifest; the flavor ``noop`` has none. ``framework`` is what saved the model, in words;
+    ``input_shape`` what one row becomes; ``requirements`` lines for pip, where paths are relative to the manifest;
+    ``digest`` the sha256 over the other files, by which a damaged artifact is told from a model that does not load.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow", ser_json_inf_nan="constants")
@@ -32,6 +38,14 @@ class Manifest(Frozen):
     python: str | None = None
     packages: Annotated[dict[str, str], Field(default_factory=dict)]
     entry: Annotated[str, Field(max_length=4096)] | None = None
+    framework: Annotated[str, Field(max_length=200)] | None = None
+    input_shape: tuple[Annotated[int, Field(ge=1)], ...] | None = None
+    output_kind: OutputKind | None = None
+    requirements: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=2000, pattern=r"^[^\n\r]+$")], ...],
+        Field(max_length=MAX_REQUIREMENTS),
+    ] = ()
+    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
 
     @field_validator("entry")
     @classmethod

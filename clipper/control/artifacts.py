@@ -119,7 +119,7 @@ class ArtifactStore:
 
     def _keep(self, incoming: Path, digest: str, size: int, max_bytes: int) -> Artifact:
         try:
-            _unpack(incoming / _TAR, incoming / _CONTENT, max_bytes * MAX_UNPACKED_FACTOR)
+            unpack(incoming / _TAR, incoming / _CONTENT, max_bytes * MAX_UNPACKED_FACTOR)
             manifest = parse_manifest(_read_manifest(incoming / _CONTENT))
             self._publish(incoming, self._root / digest)
         except OSError as error:
@@ -189,13 +189,17 @@ def _sync_path(path: Path) -> None:
         os.close(fd)
 
 
-def _unpack(tar: Path, content: Path, max_bytes: int) -> None:
+def unpack(tar: Path, content: Path, max_bytes: int) -> None:
+    """Unpack the tar of an artifact into the new directory ``content``.
+
+    Raises:
+        InvalidRequest: It is no tar, or has a member that is no plain file or would reach outside.
+        TooLarge: It unpacks to more than ``max_bytes``, or has too many members.
+    """
     content.mkdir()
     try:
         with tarfile.open(tar, "r:") as archive:
             _unpack_members(archive, content, max_bytes)
-    except tarfile.FilterError as error:
-        raise InvalidRequest(f"The artifact's member '{error.tarinfo.name}' would reach outside of it.") from error
     except tarfile.TarError as error:
         raise InvalidRequest(f"The artifact must be an uncompressed tar: {error}.") from error
     except OSError as error:
@@ -217,9 +221,23 @@ def _unpack_members(archive: tarfile.TarFile, content: Path, max_bytes: int) -> 
             raise InvalidRequest(f"The artifact's member '{member.name}' is neither a file nor a directory.")
         if member.name.count("/") > MAX_MEMBER_DEPTH:
             raise InvalidRequest(f"The artifact has a member more than {MAX_MEMBER_DEPTH} directories deep.")
-        archive.extract(member, content, set_attrs=False, filter="data")
-        if member.isreg():
-            _sync_path(content / member.name.lstrip("/"))
+        _extract(archive, member, content)
+
+
+def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, content: Path) -> None:
+    """Without tarfile's filters, which Python has from 3.11.4 on only; Debian 12 has an older one."""
+    target = content / member.name.lstrip("/")
+    if not target.resolve().is_relative_to(content.resolve()):
+        raise InvalidRequest(f"The artifact's member '{member.name}' would reach outside of it.")
+    if member.isdir():
+        target.mkdir(parents=True, exist_ok=True)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    source = archive.extractfile(member)
+    assert source is not None  # noqa: S101  # it is a regular file
+    with source, target.open("wb") as file:
+        shutil.copyfileobj(source, file)
+    _sync_path(target)
 
 
 def _read_manifest(content: Path) -> bytes:

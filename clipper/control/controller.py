@@ -5,19 +5,21 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import replace
 from typing import Any
 
 from clipper.control.artifacts import ArtifactStore
 from clipper.control.lifecycle import Action, Kill, Start, Stop, Timing, Traffic, decide
-from clipper.control.manager import Exit, ReplicaManager, ReplicaSpec
+from clipper.control.manager import Exit, NotPrepared, ReplicaManager, ReplicaSpec
 from clipper.control.observe import observe
-from clipper.control.slots import Slot, adopted, became_ready, exited, lost, progressed, started
+from clipper.control.slots import LEAVING, Slot, adopted, became_ready, exited, lost, preparing, progressed, started
 from clipper.domain import Observed, Snapshot, Version
 from clipper.errors import ClipperError, StoreUnavailable, UnknownReplica
 from clipper.rpc.contract import BatchReply, Link
-from clipper.rpc.link import ReplicaLink, dial
+from clipper.rpc.dialling import dialler
+from clipper.rpc.link import ReplicaLink
+from clipper.rpc.secrets import ReplicaSecrets
 from clipper.settings import Settings
 from clipper.state.store import Store
 
@@ -45,6 +47,7 @@ class Controller:
         manager: ReplicaManager,
         settings: Settings,
         *,
+        secrets: ReplicaSecrets | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
         draw: Callable[[], float] = random.random,
@@ -59,6 +62,7 @@ class Controller:
         self._wall_clock = wall_clock
         self._draw = draw
         self._loop = asyncio.get_running_loop()
+        self._dial = dialler(self._loop, self._loop.time, secrets)
         self._wake = asyncio.Event()
         self._snapshot = Snapshot()
         self._observed = Observed()
@@ -79,6 +83,7 @@ class Controller:
         self._snapshot = await self._store.snapshot()
         self._observed = self._snapshot.observed
         self._manager.on_exit = self._on_exit
+        self._manager.on_progress = self._on_progress
         for running in await self._manager.adopt():
             before = self._observed.replicas.get(running.replica_id)
             self._slots[running.replica_id] = adopted(running, before, self._clock())
@@ -92,6 +97,7 @@ class Controller:
         if self._main is not None:
             self._main.cancel()
             await asyncio.gather(self._main, return_exceptions=True)
+        self._abandon(tuple(self._slots.values()))
         await asyncio.gather(*(task for task in self._tasks if task.get_name() == "start"), return_exceptions=True)
         for replica_id in tuple(self._links):
             self._unwatch(replica_id)
@@ -155,6 +161,7 @@ class Controller:
         self._slots = dict(decision.slots)
         for action in decision.actions:
             self._carry_out(action)
+        self._abandon([slot for slot in self._slots.values() if slot.phase in LEAVING])
         await self._report(decision.traffic)
         await self._tidy()
         return decision.wake_at_s
@@ -187,8 +194,11 @@ class Controller:
                 else self._artifacts.noop_path(version.spec.input_type)
             )
             running = await self._manager.start(ReplicaSpec(slot.replica_id, version, artifact_dir))
+        except NotPrepared as error:
+            self._on_exit(Exit(slot.replica_id, error.message, error.last_words, load_failed=True))
+            return
         except (OSError, ClipperError) as error:
-            self._on_exit(Exit(slot.replica_id, f"could not be started: {error}", None))
+            self._on_exit(Exit(slot.replica_id, f"could not be started: {str(error).rstrip('.')}", None))
             return
         now = self._slots.get(slot.replica_id)
         if now is not None and now.phase == "waiting":  # it ended before we came to know that it runs
@@ -198,9 +208,18 @@ class Controller:
             self._watch(slot.replica_id, running.address)
         self._wake.set()
 
+    def _on_progress(self, replica_id: str, doing: str) -> None:
+        self.news(replica_id, lambda slot: preparing(slot, doing, self._clock()))
+
+    def _abandon(self, slots: Iterable[Slot]) -> None:
+        """Nobody waits any longer for what is being prepared for these."""
+        for slot in slots:
+            if slot.doing is not None:
+                self._manager.kill(slot.replica_id, "it is not wanted any more")
+
     def _watch(self, replica_id: str, address: str) -> None:
         self._unwatch(replica_id)
-        self._links[replica_id] = dial(address, replica_id, _Watcher(self), loop=self._loop, clock=self._loop.time)
+        self._links[replica_id] = self._dial(address, replica_id, _Watcher(self))
 
     def _unwatch(self, replica_id: str) -> None:
         link = self._links.pop(replica_id, None)

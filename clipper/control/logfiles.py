@@ -36,6 +36,15 @@ class LogFiles:
         file = self._path(replica_id).open("ab", buffering=0)
         return file, file.tell()
 
+    def append(self, replica_id: str, text: str) -> None:
+        """Add what was said before the replica could say anything itself.
+
+        Raises:
+            OSError: The log cannot be written.
+        """
+        with self._path(replica_id).open("ab") as file:
+            file.write(text.encode("utf-8", "replace"))
+
     def tail(self, replica_id: str, lines: int) -> str | None:
         """The last lines over all runs; None when there is no log of this id."""
         if not _REPLICA_ID.fullmatch(replica_id) or not self._path(replica_id).is_file():

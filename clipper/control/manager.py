@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from clipper.domain import Version
+from clipper.errors import ClipperError
 
 
 @dataclass(frozen=True)
@@ -43,18 +44,34 @@ class Exit:
     load_failed: bool = False
 
 
+class NotPrepared(ClipperError):
+    """What a replica needs before it can start cannot be had: it will seldom be there the next time.
+
+    ``last_words`` is the end of what was said while it was made.
+    """
+
+    def __init__(self, message: str, *, last_words: str | None = None) -> None:
+        super().__init__(message)
+        self.last_words = last_words
+
+
 class ReplicaManager(Protocol):
     """Starts, ends and finds the replicas of one installation on one host. Replicas outlive their manager."""
 
     host_id: str
     on_exit: Callable[[Exit], None]
     """Called in the event loop, once for each replica that was started or adopted and has ended, for any reason."""
+    on_progress: Callable[[str, str], None]
+    """Called in the event loop with a replica's id and what is done before it can start (``installing numpy==2.4``)."""
 
     async def start(self, spec: ReplicaSpec) -> Running:
         """Start a replica; it becomes ready later.
 
+        What it needs before (an environment, an image) may take minutes: ``on_progress`` tells, ``kill`` ends it.
+
         Raises:
             OSError: The host cannot start it (no memory, no such program).
+            NotPrepared: What it needs cannot be had; the sentence says why.
         """
         ...
 
@@ -67,7 +84,7 @@ class ReplicaManager(Protocol):
         ...
 
     def kill(self, replica_id: str, reason: str) -> None:
-        """End the replica at once; its `Exit` has this reason."""
+        """End the replica at once; its `Exit` has this reason. One that is still being prepared will not start."""
         ...
 
     def logs(self, replica_id: str, lines: int) -> str:

@@ -62,7 +62,7 @@ def _status(
 
 def _state_and_reason(version: Version, slots: Sequence[Slot], runs: bool) -> tuple[VersionState, str | None]:
     staying = [slot for slot in slots if slot.phase not in LEAVING]
-    troubled = [slot for slot in staying if slot.phase != "ready" and slot.reason is not None]
+    troubled = [slot for slot in staying if slot.phase != "ready" and (slot.doing or slot.reason) is not None]
     reason = _reason(troubled[-1]) if troubled else None
     if not runs or version.spec.replicas == 0:
         return "draining" if slots else "stopped", _why_stopped(version, runs)
@@ -82,7 +82,7 @@ def _why_stopped(version: Version, runs: bool) -> str | None:
 
 
 def _reason(slot: Slot) -> str:
-    return f"{slot.replica_id}: {slot.reason}"
+    return f"{slot.replica_id}: {slot.doing or slot.reason}"
 
 
 def _replica(slot: Slot, old: Replica | None, host_id: str, wall_s: float) -> Replica:

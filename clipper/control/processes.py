@@ -6,6 +6,7 @@ that got the same pid.
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import logging
 import os
@@ -13,7 +14,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
@@ -21,12 +21,12 @@ from pathlib import Path
 
 import psutil
 
+from clipper.control.environments import Environments
 from clipper.control.logfiles import LogFiles
-from clipper.control.manager import Exit, ReplicaSpec, Running
-from clipper.domain import Limits
+from clipper.control.manager import Exit, NotPrepared, ReplicaSpec, Running
+from clipper.control.runtime_command import RUNTIME_MODULE, command_line, environment
 from clipper.errors import UnknownReplica
 
-RUNTIME_MODULE = "clipper_container"
 NICENESS = 5
 """Replicas give way to the frontend, which answers for all of them."""
 LOAD_FAILED_EXIT_CODE = 4
@@ -34,14 +34,6 @@ LOAD_FAILED_EXIT_CODE = 4
 MAX_SOCKET_PATH_BYTES = 100
 """Linux allows 108, macOS 104, with the final zero."""
 
-_THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "BLIS_NUM_THREADS",
-)
 _SOCKET_NAME_CHARS = 20
 
 _log = logging.getLogger(__name__)
@@ -63,19 +55,23 @@ class ProcessManager:
 
     Args:
         installation_id: Told to each replica, so that a restarted server knows its own.
-        data_dir: Holds ``logs/`` and, where the path is short enough for a socket, ``run/``.
+        data_dir: Holds ``logs/``, ``environments/`` and, where the path is short enough for a socket, ``run/``.
         orphan_timeout_s: How long a replica stays that nobody talks to.
     """
 
     on_exit: Callable[[Exit], None]
+    on_progress: Callable[[str, str], None]
 
     def __init__(self, installation_id: str, data_dir: Path, *, orphan_timeout_s: float) -> None:
         self.host_id = socket.gethostname()
         self.on_exit = lambda _end: None
+        self.on_progress = lambda _replica_id, _doing: None
         self._installation_id = installation_id
         self._orphan_timeout_s = orphan_timeout_s
         self._logs = LogFiles(data_dir.resolve() / "logs")
         self._sockets = socket_directory(data_dir.resolve())
+        self._environments = Environments(data_dir.resolve() / "environments")
+        self._preparing: dict[str, asyncio.Task[Path]] = {}
         self._processes: dict[str, _Process] = {}
         self._loop = asyncio.get_running_loop()
 
@@ -102,6 +98,7 @@ class ProcessManager:
         """See `ReplicaManager.stop`. Cancelling it leaves the replica asked to end."""
         process = self._processes.get(replica_id)
         if process is None:
+            self.kill(replica_id, "it was stopped before it could start")
             return
         _send(process, signal.SIGTERM)
         # A stopped process (SIGSTOP) handles SIGTERM only when it goes on.
@@ -115,6 +112,8 @@ class ProcessManager:
 
     def kill(self, replica_id: str, reason: str) -> None:
         """See `ReplicaManager.kill`."""
+        if (preparing := self._preparing.get(replica_id)) is not None:
+            preparing.cancel(reason)
         process = self._processes.get(replica_id)
         if process is not None:
             process.killed_because = process.killed_because or reason
@@ -130,9 +129,11 @@ class ProcessManager:
     async def tick(self, generations: Collection[int]) -> None:
         """See `ReplicaManager.tick`."""
         await asyncio.to_thread(self._tidy_logs, frozenset(generations))
+        await self._environments.collect(generations)
 
     async def close(self) -> None:
         """See `ReplicaManager.close`."""
+        await self._environments.close()
         if not self._processes:
             await asyncio.to_thread(shutil.rmtree, self._sockets, ignore_errors=True)
         for process in self._processes.values():
@@ -143,18 +144,39 @@ class ProcessManager:
         self._processes.clear()
 
     async def _start(self, spec: ReplicaSpec) -> Running:
-        process = await asyncio.to_thread(self._spawn, spec)
+        python = await self._prepared(spec)
+        process = await asyncio.to_thread(self._spawn, spec, python)
         self._watch(process)
         return process.running
 
-    def _spawn(self, spec: ReplicaSpec) -> _Process:
+    async def _prepared(self, spec: ReplicaSpec) -> Path | None:
+        """The interpreter that has what the model requires; None for the server's own."""
+        requirements = spec.version.manifest.get("requirements")
+        if not requirements:
+            return None
+        tell = functools.partial(self.on_progress, spec.replica_id)
+        work = self._environments.python(requirements, spec.artifact_dir, spec.version.generation, tell)
+        self._preparing[spec.replica_id] = task = self._loop.create_task(work)
+        try:
+            return await task
+        except asyncio.CancelledError as error:
+            if not task.cancelled():
+                raise  # not `kill`, but the end of everything
+            raise NotPrepared(str(error) or "it was stopped before it could start") from error
+        except NotPrepared as error:
+            await asyncio.to_thread(self._logs.append, spec.replica_id, f"{error.last_words or error.message}\n")
+            raise
+        finally:
+            del self._preparing[spec.replica_id]
+
+    def _spawn(self, spec: ReplicaSpec, python: Path | None) -> _Process:
         path = self._sockets / f"{_digest(spec.replica_id)}.sock"
         path.unlink(missing_ok=True)
         address = f"unix:{path}"
         log, log_start = self._logs.open(spec.replica_id)
         with log:
             child = subprocess.Popen(  # noqa: S603  # our own interpreter and module
-                command_line(spec, address, self._installation_id, self._orphan_timeout_s),
+                command_line(spec, address, self._installation_id, self._orphan_timeout_s, python),
                 cwd=spec.artifact_dir,
                 env=environment(dict(os.environ), spec.version.spec.limits),
                 stdin=subprocess.DEVNULL,
@@ -207,37 +229,6 @@ class ProcessManager:
             self._logs.collect(generations)
         except OSError:
             _log.warning("The replicas' logs could not be tidied.", exc_info=True)
-
-
-def command_line(spec: ReplicaSpec, address: str, installation_id: str, orphan_timeout_s: float) -> list[str]:
-    """How the runtime is started; `find_running` reads it back."""
-    version = spec.version
-    limits = version.spec.limits
-    arguments = {
-        "--artifact": str(spec.artifact_dir),
-        "--model": version.model,
-        "--version": version.spec.version,
-        "--generation": str(version.generation),
-        "--replica": spec.replica_id,
-        "--installation": installation_id,
-        "--listen": address,
-        "--input-type": version.spec.input_type,
-        "--method": version.spec.method,
-        "--threads": str(limits.threads),
-        "--orphan-timeout-s": f"{orphan_timeout_s:g}",
-    }
-    if limits.memory_mb is not None:
-        arguments["--memory-mb"] = str(limits.memory_mb)
-    # -P: the artifact, which is the working directory, must not shadow what the runtime imports.
-    return [sys.executable, "-P", "-m", RUNTIME_MODULE, *(part for pair in arguments.items() for part in pair)]
-
-
-def environment(inherited: dict[str, str], limits: Limits) -> dict[str, str]:
-    """What a replica inherits: everything but the settings and secrets of the server; and the limits' thread counts."""
-    kept = {name: value for name, value in inherited.items() if not name.startswith("CLIPPER_")}
-    threads = dict.fromkeys(_THREAD_VARIABLES, str(limits.threads))
-    # The artifact's directory is content-addressed: nothing is to be written beside the model's code.
-    return {**kept, **threads, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def exit_sentence(code: int | None, last_words: str | None) -> str:

@@ -35,7 +35,7 @@ class Slot:
     """What the controller knows of one place for a replica. Times are seconds on the controller's monotonic clock.
 
     ``failures`` counts in a row, ``restarts`` since the slot is there. ``reason`` and ``last_words`` are those of the
-    last failure, also after the replica is back.
+    last failure, also after the replica is back. ``doing`` is what is done before its process can exist.
     """
 
     replica_id: str
@@ -55,6 +55,7 @@ class Slot:
     pid: int | None = None
     pid_created_at: float | None = None
     input_width: int | None = None
+    doing: str | None = None
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -84,9 +85,16 @@ def adopted(running: Running, before: Replica | None, now_s: float) -> Slot:
     return replace(slot, restarts=before.restarts, reason=before.reason, last_words=before.last_words)
 
 
+def preparing(slot: Slot, doing: str, now_s: float) -> Slot:
+    """What it needs is on its way; the time that it has to become ready starts again."""
+    if slot.phase == "waiting" or slot.pid is not None:
+        return slot  # told late: it has ended or started since
+    return replace(slot, doing=doing, since_s=now_s if slot.phase == "starting" else slot.since_s)
+
+
 def started(slot: Slot, running: Running) -> Slot:
     """Its process exists."""
-    return replace(slot, address=running.address, pid=running.pid, pid_created_at=running.pid_created_at)
+    return replace(slot, address=running.address, pid=running.pid, pid_created_at=running.pid_created_at, doing=None)
 
 
 def progressed(slot: Slot, state: str, detail: str, now_s: float) -> Slot:
@@ -141,6 +149,7 @@ def exited(slot: Slot, end: Exit, now_s: float, draw: float) -> Slot | None:
         last_words=end.last_words,
         pid=None,
         pid_created_at=None,
+        doing=None,
     )
 
 

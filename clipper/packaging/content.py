@@ -5,15 +5,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from clipper.domain import InputType
+from clipper.manifest import OutputKind
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
     """The files of an artifact and what its manifest says about them.
 
-    ``input_type`` and ``input_width`` are what the model itself reveals; None where it does not. ``manifest`` is the
-    text of one that exists already (a packaged directory). ``python`` is the version that pickled
-    it, where it is known.
+    ``input_type``, ``input_width``, ``input_shape`` and ``output_kind`` are what the model itself reveals; None where
+    it does not. ``manifest`` is the text of one that exists already (a packaged directory). ``python`` is the version
+    that pickled it, ``framework`` what saved it, in words, where they are known. ``requirements`` is a file that came
+    with the model.
     """
 
     flavor: str
@@ -24,3 +26,7 @@ class Content:
     input_width: int | None = None
     manifest: bytes | None = None
     python: str | None = None
+    framework: str | None = None
+    input_shape: tuple[int, ...] | None = None
+    output_kind: OutputKind | None = None
+    requirements: Path | None = None

@@ -1,37 +1,58 @@
-"""Live objects: a fitted estimator, or a function of a batch."""
+"""Live objects: a fitted estimator, a model of a framework, or a function of a batch."""
 
 import inspect
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from clipper.domain import InputType
 from clipper.errors import InvalidModel
-from clipper.packaging import closures, pickles
+from clipper.manifest import OutputKind
+from clipper.packaging import closures, mlflow_models, onnx_models, pickles, tensorflow_models, torch_models
 from clipper.packaging.content import Content
 
-_LATER = {"torch": "torch", "keras": "tensorflow", "tensorflow": "tensorflow", "onnx": "onnx", "onnxruntime": "onnx"}
-"""Frameworks whose models have a predict of another shape, or none; their flavors are not there yet."""
+_WITHOUT_EXAMPLE = (mlflow_models, onnx_models, tensorflow_models)
 
 
-def content_of(model: Any, directory: Path, *, method: str, flavor: str | None) -> Content:
-    """What to package of ``model``; its pickle is written into ``directory``.
+def content_of(
+    model: Any,
+    directory: Path,
+    *,
+    method: str,
+    flavor: str | None,
+    example: Any = None,
+    input_type: InputType | None = None,
+) -> Content:
+    """What to package of ``model``; what is saved of it is written into ``directory``.
+
+    Args:
+        model: A fitted estimator, a module or model of a framework, or a function of one argument.
+        directory: Where to write.
+        method: What an estimator is asked.
+        flavor: What to take it for; None: whatever it is.
+        example: One input; modules of PyTorch are exported with it.
+        input_type: What it shall take, where the user says.
 
     Raises:
-        InvalidModel: It is neither a fitted estimator nor a function of one argument, or it cannot be pickled.
+        InvalidModel: It is none of these, or it cannot be saved.
     """
     if inspect.isclass(model):
         raise InvalidModel(f"'{model.__qualname__}' is a class; deploy an instance of it that has been fitted.")
+    roots = _roots(model)
+    if roots & torch_models.MODULES and flavor in {None, torch_models.FLAVOR}:
+        return torch_models.live(model, directory, example, input_type)
+    for module in _WITHOUT_EXAMPLE:
+        if roots & module.MODULES and flavor in {None, module.FLAVOR}:
+            content: Content = module.live(model, directory, method)
+            return content
     if flavor in {None, "sklearn"} and callable(getattr(model, "predict", None)):
         return _estimator(model, directory, method)
-    if framework := _framework(model):
-        raise InvalidModel(
-            f"Models of {framework} cannot be deployed as they are yet; "
-            "deploy a function that takes a batch and calls the model."
-        )
     if flavor in {None, "python"} and callable(model):
         return _function(model, directory)
     raise InvalidModel(
-        f"A model is a fitted estimator with 'predict', a function of a batch, or the path of a saved model; "
+        f"A model is a fitted estimator with 'predict', a module of PyTorch's, a Keras model, a function of a batch, "
+        f"or the path of a saved model; "
         f"{_shown(model)}{f' cannot be deployed with the flavor {flavor!r}' if flavor else ' came'}."
     )
 
@@ -50,7 +71,29 @@ def _estimator(model: Any, directory: Path, method: str) -> Content:
         "doubles",
         int(width) if width is not None else None,
         python=platform.python_version(),
+        framework=_framework(model, packages),
+        output_kind=_output_kind(model, method),
     )
+
+
+def _framework(model: Any, packages: Mapping[str, str]) -> str | None:
+    """The package that the model's own class is of, with its version."""
+    root = type(model).__module__.partition(".")[0]
+    name = {"sklearn": "scikit-learn"}.get(root, root)
+    return f"{name} {packages[name]}" if name in packages else None
+
+
+def _output_kind(model: Any, method: str) -> OutputKind | None:
+    """What scikit-learn says that its estimator returns; None of one that it does not know."""
+    if method == "predict_proba":
+        return "scores"
+    if "sklearn" not in _roots(model):
+        return None
+    from sklearn.base import is_classifier, is_regressor  # noqa: PLC0415 (present, since the model is made of it)
+
+    if is_classifier(model):
+        return "label"
+    return "number" if is_regressor(model) else None
 
 
 def _require_fitted(model: Any) -> None:
@@ -87,10 +130,6 @@ def _pickled(model: Any, target: Path) -> tuple[Path, dict[str, str]]:
     with target.open("wb") as file:
         closures.dump(model, file)
     return target, closures.versions_of(pickles.scan_file(target).roots)
-
-
-def _framework(model: Any) -> str | None:
-    return next((_LATER[root] for root in sorted(_roots(model)) if root in _LATER), None)
 
 
 def _roots(model: Any) -> set[str]:

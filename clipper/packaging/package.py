@@ -7,6 +7,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
+
 from clipper.domain import NUMERIC_INPUT_TYPES, InputType
 from clipper.errors import InvalidModel
 from clipper.inputs import encode_input
@@ -15,6 +17,10 @@ from clipper.manifest import MANIFEST_NAME, Manifest
 from clipper.packaging import objects, paths
 from clipper.packaging.archive import write_tar
 from clipper.packaging.content import Content
+from clipper.packaging.requirements import FILE_NAME as REQUIREMENTS_NAME
+from clipper.packaging.requirements import Given
+from clipper.packaging.requirements import read as read_requirements
+from clipper_container.manifest import content_digest
 
 ARTIFACT_NAME = "artifact.tar"
 
@@ -44,21 +50,27 @@ def package(
     flavor: str | None = None,
     method: str | None = None,
     example_input: Any = None,
+    requirements: Given = None,
 ) -> Package:
     """Write the artifact of ``model`` into ``directory``.
 
     Args:
-        model: A fitted estimator, a function of a batch, or the path of a saved model; None for the flavor ``noop``.
+        model: A fitted estimator, a module of PyTorch's, a Keras model, a function of a batch, or the path of a saved
+            model; None for the flavor ``noop``.
         directory: Where the tar goes; the caller removes it.
-        input_type: What the model takes; estimators take ``doubles`` unless told otherwise.
+        input_type: What the model takes; estimators take ``doubles`` unless told otherwise, programs of frameworks
+            what they were saved with.
         flavor: How to load and call it, where that is not to be recognised.
         method: ``predict`` (the default) or ``predict_proba``, of estimators.
-        example_input: One input; the replica warms up with it.
+        example_input: One input; the replica warms up with it. Modules of PyTorch are exported with it: it has the
+            shape that they take, without the batch.
+        requirements: What pip shall install for the model: lines, or the path of a file. By default a
+            requirements.txt beside a saved model.
 
     Raises:
         InvalidModel: The model cannot be packaged; the sentence says why and what can.
     """
-    content = _content(model, directory, flavor, method or "predict")
+    content = _content(model, directory, flavor, method or "predict", example_input, input_type)
     taken = input_type or content.input_type
     if taken is None:
         raise InvalidModel(
@@ -73,20 +85,34 @@ def package(
         manifest = json.loads(content.manifest)
         _require_same("input type", taken, content.input_type)
         _require_same("method", method or manifest.get("method", "predict"), manifest.get("method", "predict"))
-        method, text = manifest.get("method", "predict"), content.manifest
+        if requirements is not None:
+            raise InvalidModel(f"The requirements of a packaged directory are those that its {MANIFEST_NAME} lists.")
+        method, text, files = manifest.get("method", "predict"), content.manifest, content.files
     else:
-        text = _manifest(content, taken, method or "predict", example_input)
+        needed = read_requirements(requirements, beside=_requirements_beside(model, content))
+        files = {**content.files, **needed.files}
+        text = _manifest(content, taken, method or "predict", example_input, needed.lines, content_digest(files))
     tar = directory / ARTIFACT_NAME
-    write_tar(tar, {**content.files, MANIFEST_NAME: text})
+    write_tar(tar, {**files, MANIFEST_NAME: text})
     return Package(content.flavor, taken, method or "predict", tar)
 
 
-def _content(model: Any, directory: Path, flavor: str | None, method: str) -> Content:
+def _content(
+    model: Any, directory: Path, flavor: str | None, method: str, example: Any, input_type: InputType | None
+) -> Content:
     if flavor == "noop":
         return Content("noop")
     if isinstance(model, str | PathLike):
-        return paths.content_of(Path(model), flavor=flavor)
-    return objects.content_of(model, directory, method=method, flavor=flavor)
+        return paths.content_of(Path(model), method=method, flavor=flavor)
+    return objects.content_of(model, directory, method=method, flavor=flavor, example=example, input_type=input_type)
+
+
+def _requirements_beside(model: Any, content: Content) -> Path | None:
+    """The file that may list them: one that came with the model, else one in the directory of a saved model."""
+    if content.requirements is not None or not isinstance(model, str | PathLike):
+        return content.requirements
+    path = Path(model).absolute()
+    return (path if path.is_dir() else path.parent) / REQUIREMENTS_NAME
 
 
 def _require_same(what: str, asked: Any, packed: Any) -> None:
@@ -94,11 +120,20 @@ def _require_same(what: str, asked: Any, packed: Any) -> None:
         raise InvalidModel(f"The {what} '{asked}' was asked for; the {MANIFEST_NAME} says '{packed}'.")
 
 
-def _manifest(content: Content, input_type: InputType, method: str, example_input: Any) -> bytes:
+def _manifest(
+    content: Content,
+    input_type: InputType,
+    method: str,
+    example_input: Any,
+    requirements: tuple[str, ...],
+    digest: str,
+) -> bytes:
     numeric = input_type in NUMERIC_INPUT_TYPES
-    width = content.input_width if numeric else None
+    width, shape = (content.input_width, content.input_shape) if numeric else (None, None)
     example = None
     if example_input is not None:
+        if numeric and content.flavor in paths.FORMATS:
+            example_input, shape = _flat(example_input, shape)
         row = encode_input(input_type, example_input, width, field="example_input")
         width = len(row) // NUMERIC_INPUT_TYPES[input_type] if numeric else None
         example = json.loads(encode({"example_input": example_input}))["example_input"]
@@ -112,5 +147,22 @@ def _manifest(content: Content, input_type: InputType, method: str, example_inpu
         python=content.python,
         packages=dict(content.packages),
         entry=content.entry,
+        framework=content.framework,
+        input_shape=shape if shape is not None and len(shape) > 1 else None,
+        output_kind=content.output_kind,
+        requirements=requirements,
+        digest=digest,
     )
-    return json.dumps(manifest.model_dump(mode="json", exclude_none=True), sort_keys=True, indent=1).encode()
+    fields = manifest.model_dump(mode="json", exclude_none=True)
+    if not requirements:
+        del fields["requirements"]
+    return json.dumps(fields, sort_keys=True, indent=1).encode()
+
+
+def _flat(example: Any, shape: tuple[int, ...] | None) -> tuple[Any, tuple[int, ...] | None]:
+    """The example as a row, which is flat, and the shape that one row has."""
+    try:
+        array = np.asarray(example.tolist() if hasattr(example, "tolist") else example)
+    except ValueError:
+        return example, shape  # ragged: the encoder says what it expected
+    return array.ravel().tolist(), array.shape if shape is None else shape

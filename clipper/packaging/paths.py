@@ -1,27 +1,34 @@
 """Saved models: the flavor is recognised by looking, never by loading."""
 
 import ast
+from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 
 from clipper.errors import InvalidModel, InvalidRequest
 from clipper.manifest import MANIFEST_NAME, parse_manifest
-from clipper.packaging import pickles
+from clipper.packaging import mlflow_models, onnx_models, pickles, tensorflow_models, torch_models
 from clipper.packaging.archive import files_below
 from clipper.packaging.content import Content
 
 PICKLE_SUFFIXES = (".pkl", ".pickle", ".joblib")
-FILE_FLAVORS = ("sklearn", "python")
+FORMATS: Mapping[str, ModuleType] = {
+    module.FLAVOR: module for module in (mlflow_models, onnx_models, tensorflow_models, torch_models)
+}
+"""Flavors that keep models in files of their own, by name."""
+FLAVORS = ("sklearn", "python", *sorted(FORMATS))
 FUNCTION_NAME = "predict"
 ESTIMATOR_PACKAGES = frozenset({"sklearn", "xgboost", "lightgbm", "catboost", "imblearn"})
 """Packages whose models have scikit-learn's interface."""
 
 SUPPORTED = (
-    "a pickled or joblib-saved estimator (.pkl, .pickle, .joblib), a Python file that defines 'predict' (.py), "
-    "or a directory with a manifest.json"
+    "a pickled or joblib-saved estimator (.pkl, .pickle, .joblib), a program of PyTorch's (.pt2, .pt), "
+    "a SavedModel directory or a .keras file of TensorFlow's, an .onnx file, a directory that MLflow saved, "
+    "a Python file that defines 'predict' (.py), or a directory with a manifest.json"
 )
 
 
-def content_of(path: Path, *, flavor: str | None) -> Content:
+def content_of(path: Path, *, method: str, flavor: str | None) -> Content:
     """What to package of the file or directory ``path``; ``flavor`` overrides what it looks like.
 
     Raises:
@@ -29,10 +36,17 @@ def content_of(path: Path, *, flavor: str | None) -> Content:
     """
     if not path.exists():
         raise InvalidModel(f"There is no file '{path}'.")
+    if (path / MANIFEST_NAME).is_file():
+        return _packaged(path, flavor)
+    if flavor not in {None, *FLAVORS}:
+        raise InvalidModel(f"There is no flavor '{flavor}' for a saved model; there is {', '.join(FLAVORS)}.")
+    named = FORMATS.get(flavor or "")
+    found = named or next((module for module in FORMATS.values() if module.looks_like(path)), None)
+    if found is not None and flavor in {None, found.FLAVOR}:
+        content: Content = found.saved(path, method)
+        return content
     if path.is_dir():
-        return _directory(path, flavor)
-    if flavor not in {None, *FILE_FLAVORS}:
-        raise InvalidModel(f"There is no flavor '{flavor}' for a file; there is {', '.join(FILE_FLAVORS)}.")
+        raise InvalidModel(f"'{path}' is a directory without a {MANIFEST_NAME}; a saved model is {SUPPORTED}.")
     if path.suffix == ".py" and flavor in {None, "python"}:
         return _source(path)
     if path.suffix in PICKLE_SUFFIXES or flavor is not None:
@@ -40,10 +54,8 @@ def content_of(path: Path, *, flavor: str | None) -> Content:
     raise InvalidModel(f"'{path}' is not a saved model that is known: {SUPPORTED}. If it is one, name its --flavor.")
 
 
-def _directory(path: Path, flavor: str | None) -> Content:
+def _packaged(path: Path, flavor: str | None) -> Content:
     manifest_path = path / MANIFEST_NAME
-    if not manifest_path.is_file():
-        raise InvalidModel(f"'{path}' is a directory without a {MANIFEST_NAME}; a saved model is {SUPPORTED}.")
     text = manifest_path.read_bytes()
     try:
         manifest = parse_manifest(text)
@@ -53,7 +65,7 @@ def _directory(path: Path, flavor: str | None) -> Content:
         raise InvalidModel(f"'{manifest_path}' says that the flavor is '{manifest.flavor}', not '{flavor}'.")
     files = files_below(path)
     entry = (manifest.entry or MANIFEST_NAME).partition(":")[0]
-    if entry not in files:
+    if entry not in files and not any(name.startswith(f"{entry}/") for name in files):
         raise InvalidModel(f"'{manifest_path}' names the entry '{entry}', and there is no such file beside it.")
     return Content(
         manifest.flavor,
@@ -107,7 +119,8 @@ def _pickle(path: Path, flavor: str | None) -> Content:
     if recognised == "python":
         return Content("python", "function.pkl", {"function.pkl": path}, packages)
     entry = "model.joblib" if path.suffix == ".joblib" else "model.pkl"
-    return Content("sklearn", entry, {entry: path}, packages, "doubles")
+    words = f"scikit-learn {contents.sklearn_version}" if contents.sklearn_version else None
+    return Content("sklearn", entry, {entry: path}, packages, "doubles", framework=words)
 
 
 def _flavor_of(contents: pickles.Contents) -> str | None:

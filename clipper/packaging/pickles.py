@@ -81,7 +81,8 @@ def scan(stream: IO[bytes]) -> Contents:
     try:
         for opcode, arg, _position in itertools.islice(opcodes, MAX_OPCODES):
             reader.feed(opcode.name, arg)
-    except (ValueError, EOFError, UnicodeDecodeError, OSError, zlib.error):
+    except (ValueError, EOFError, UnicodeDecodeError, OSError, OverflowError, MemoryError, zlib.error):
+        # The last but one: a length of eight bytes may claim whatever it likes.
         if not reader.modules:
             raise ValueError("not a pickle") from None
     return Contents(tuple(reader.modules), reader.sklearn_version)

@@ -11,7 +11,7 @@ from typing import Any
 import cloudpickle
 
 from clipper.domain import InputType
-from clipper.errors import InvalidInput, ModelError
+from clipper.errors import InvalidInput, InvalidModel, ModelError
 from clipper.inputs import encode_input
 from clipper.packaging import objects
 from clipper_container.execution import execute
@@ -42,6 +42,8 @@ def _as_loaded(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """What a container gets: a copy out of the pickle, not the object of this session."""
     with tempfile.TemporaryDirectory(prefix="clipper-") as directory:
         content = objects.content_of(function, Path(directory), method="predict", flavor=None)
+        if content.flavor not in {"sklearn", "python"}:
+            raise InvalidModel(f"A function or an estimator is tried out here; this is a model of {content.flavor}.")
         pickled = (Path(directory) / str(content.entry)).read_bytes()
     loaded = cloudpickle.loads(pickled)
     return loaded.predict if content.flavor == "sklearn" else loaded  # type: ignore[no-any-return]

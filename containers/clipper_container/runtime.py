@@ -10,16 +10,17 @@ from typing import cast
 from clipper_container import wire
 from clipper_container.attendant import Attendant
 from clipper_container.execution import Predict, execute
-from clipper_container.flavors import LoadContext, Loaded, find_flavor
+from clipper_container.flavors import LoadContext, Loaded, NotLoadable, find_flavor
 from clipper_container.forks import ForkGuard
 from clipper_container.listener import Listener
+from clipper_container.load_failures import known_cause, sentence_of
 from clipper_container.log import Level, Log
 from clipper_container.manifest import Manifest, read_manifest, version_differences
 from clipper_container.options import Options
 from clipper_container.peers import Peers, ReceivedBatch
 from clipper_container.sentences import describe, traceback_of
 from clipper_container.version import __version__
-from clipper_container.warmup import WarmupFailed, encode_example, warm_up
+from clipper_container.warmup import encode_example, warm_up
 from clipper_container.wire import Kind
 
 EXIT_STOPPED = 0
@@ -100,7 +101,7 @@ class Replica:
             predict = self._prepare(manifest)
         except BaseException as error:  # noqa: BLE001  # loading runs the model's code, which may raise anything
             lobby.stop()
-            return self._fail(self._failure(error, manifest), error)
+            return self._fail(error, manifest)
         lobby.stop()
         self._serve(predict)
         return EXIT_STOPPED
@@ -114,9 +115,8 @@ class Replica:
         started_s = time.monotonic()
         loaded = self._load(flavor, manifest)
         self._log.event("info", "loaded", flavor=flavor, seconds=round(time.monotonic() - started_s, 3))
-        differences = version_differences(manifest)
-        if differences:
-            self._log.event("warning", "versions_differ", message=f"The model was saved with {'; '.join(differences)}.")
+        if saved := "; ".join(map(str, version_differences(manifest))):
+            self._log.event("warning", "versions_differ", message=f"The model was saved with {saved}.")
         hello = self._hello(flavor, loaded, self._warm_up(loaded, manifest))
         # What loading made stays for good: the collector need not look at it again in the middle of a batch.
         gc.collect()
@@ -159,15 +159,15 @@ class Replica:
         self._peers.announce(wire.control(Kind.READY, hello))
         self._log.event("info", "ready", input_width=hello.input_width, warmup=hello.warmup)
 
-    def _failure(self, error: BaseException, manifest: Manifest) -> str:
-        if isinstance(error, WarmupFailed):
-            return str(error)
-        sentence = f"The model could not be loaded: {describe(error)}"
-        differences = version_differences(manifest)
-        return f"{sentence}. It was saved with {'; '.join(differences)}" if differences else sentence
-
-    def _fail(self, sentence: str, error: BaseException) -> int:
-        self._log.event("error", "failed", message=sentence, traceback=traceback_of(error))
+    def _fail(self, error: BaseException, manifest: Manifest) -> int:
+        """Tells the peers why, in one sentence; the traceback is for the log, and for last words if it says more."""
+        cause = known_cause(error, self._options, manifest)
+        sentence = sentence_of(cause)
+        if cause is error and not isinstance(error, NotLoadable):
+            self._log.event("error", "failed", message=sentence, traceback=traceback_of(error))
+        else:
+            self._log.event("info", "raised", traceback=traceback_of(error))
+            self._log.event("error", "failed", message=sentence)
         peers = self._peers
         peers.refusal = sentence
         peers.announce(wire.control(Kind.STATE, wire.State("failed", sentence)))

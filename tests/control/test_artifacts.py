@@ -191,6 +191,6 @@ async def test_a_full_disk_is_not_the_user_s_fault(store, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("clipper.control.artifacts._unpack", full)
+    monkeypatch.setattr("clipper.control.artifacts.unpack", full)
     with pytest.raises(StoreUnavailable, match="cannot be kept: No space left on device"):
         await store.put(stream(a_tar()), LIMIT)

@@ -251,7 +251,7 @@ async def test_a_store_that_is_gone_does_not_keep_a_crashed_replica_from_coming_
     await server.deploy(SUMS)
     (before,) = ready_replicas(await server.until_ready())
     aside = tmp_path / "clipper.aside"
-    await server.store._run(server.store._disconnect)
+    await server.store._database._in_thread(server.store._database._disconnect)
     (tmp_path / "clipper.db").rename(aside)
     os.kill(before.pid, signal.SIGKILL)
     assert await ask_until_answered(before, 2, 2) == 4, "same name, same address: no registry needed"

@@ -9,7 +9,15 @@ from clipper.control import desired as edits
 from clipper.control.lifecycle import FAILED_LINGER_S, Stop, Traffic, decide
 from clipper.control.manager import Running
 from clipper.control.observe import observe
-from clipper.control.slots import CRASH_LOOP_FAILURES, LONGEST_HEALTHY_S, became_ready, lost, progressed, started
+from clipper.control.slots import (
+    CRASH_LOOP_FAILURES,
+    LONGEST_HEALTHY_S,
+    became_ready,
+    lost,
+    preparing,
+    progressed,
+    started,
+)
 from clipper.domain import Desired, Observed
 
 
@@ -28,6 +36,22 @@ def test_a_version_starts_warms_and_takes_the_traffic_when_ready(sim):
     sim.ready("svm.1.g1.r0")
     assert (sim.states(), sim.observed.current) == ({"1": "ready"}, {"svm": "1"})
     assert sim.status("1").input_width == 64
+
+
+def test_what_is_prepared_is_the_reason_until_the_process_is_there_and_each_step_counts_as_life(sim):
+    sim.deploy("1")
+    sim.step()
+    name = "svm.1.g1.r0"
+    sim.slots[name] = replace(sim.slots[name], pid=None)
+    for doing in ("pulling an image", "installing requirements"):
+        sim.now_s += TIMING.start_timeout_s - 1.0
+        sim.slots[name] = preparing(sim.slots[name], doing, sim.now_s)
+        assert sim.step() == ()
+        assert sim.status("1").reason == f"{name}: {doing}"
+    sim.slots[name] = started(sim.slots[name], Running(name, "svm", "1", 1, "unix:/x", 7, 0.0))
+    sim.slots[name] = preparing(sim.slots[name], "told late", sim.now_s)
+    sim.ready(name)
+    assert (sim.status("1").state, sim.status("1").reason) == ("ready", None)
 
 
 def test_deciding_again_changes_nothing(sim):

@@ -7,6 +7,10 @@ from typing import Any, NamedTuple, Protocol
 from clipper_container.manifest import Manifest
 
 
+class NotLoadable(Exception):  # a state of affairs, told in one sentence
+    """Why a model cannot be served here: a whole sentence with what was expected, what is here and what to do."""
+
+
 class LoadContext(NamedTuple):
     """The unpacked artifact and how it shall be served. ``directory`` is None where the replica has no artifact."""
 

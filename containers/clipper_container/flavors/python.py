@@ -1,6 +1,7 @@
 """A function of a batch: pickled by cloudpickle, or in a source file of the artifact (``model.py:predict``)."""
 
 import importlib.util
+import platform
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 import cloudpickle
 
-from clipper_container.flavors._contract import LoadContext, Loaded
+from clipper_container.flavors._contract import LoadContext, Loaded, NotLoadable
 
 
 def load(context: LoadContext) -> Loaded:
@@ -17,10 +18,22 @@ def load(context: LoadContext) -> Loaded:
         sys.path.insert(0, str(context.directory.resolve()))
     file, _, name = context.entry().partition(":")
     path = context.path(file)
+    if not name:
+        _require_same_python(context)
     function = _from_source(path, name) if name else _from_pickle(path)
     if not callable(function):
         raise TypeError(f"the entry {context.manifest.entry!r} is a {type(function).__name__}, a function was expected")
     return Loaded(function, context.manifest.input_width)
+
+
+def _require_same_python(context: LoadContext) -> None:
+    """A pickled function has bytecode in it, which another Python misreads or crashes on."""
+    saved, here = context.manifest.python, platform.python_version()
+    if saved is not None and saved.split(".")[:2] != here.split(".")[:2]:
+        raise NotLoadable(
+            f"This function was pickled by Python {saved}, and Python {here} runs here, which cannot run its bytecode: "
+            f"deploy it from Python {'.'.join(here.split('.')[:2])}, or as a source file that defines 'predict' (.py)."
+        )
 
 
 def _from_pickle(path: Path) -> Any:

@@ -5,21 +5,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from clipper_container.flavors._contract import LoadContext, Loaded
+from clipper_container.flavors._contract import LoadContext, Loaded, NotLoadable
+from clipper_container.flavors._frameworks import require
 
 
 def load(context: LoadContext) -> Loaded:
     """Loads the estimator from a pickle or a joblib file and takes its method."""
-    estimator = _read(context.path(context.entry()))
+    estimator = _read(context.path(context.entry()), context)
     width = getattr(estimator, "n_features_in_", context.manifest.input_width)
     return Loaded(_method(estimator, context.method), None if width is None else int(width))
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path, context: LoadContext) -> Any:
     if path.suffix == ".joblib":
-        import joblib  # noqa: PLC0415  # comes with scikit-learn, which only this flavor needs
-
-        return joblib.load(path)
+        return require("joblib", context, package="joblib").load(path)
     with path.open("rb") as file:
         return pickle.load(file)  # noqa: S301  # models are code; only the container that runs them unpickles
 
@@ -29,5 +28,8 @@ def _method(estimator: Any, name: str) -> Callable[[Any], Any]:
         method: Callable[[Any], Any] = getattr(estimator, name)
     except AttributeError as error:
         # A support vector classifier has predict_proba only when fitted with probability=True, and says so itself.
-        raise ValueError(f"{type(estimator).__name__} has no method {name}: {error}") from error
+        raise NotLoadable(
+            f"The estimator {type(estimator).__name__} has no method {name} ({error}): "
+            "deploy it with another method, or fit one that has it."
+        ) from error
     return method
