@@ -131,7 +131,6 @@ def test_what_the_server_refuses_is_its_sentence_and_exit_1(run, arguments, sent
         ("status", "--nonsense"),
         ("apply",),
         ("apply", "-f", "missing.yaml"),
-        ("up", "--manager", "docker"),
         ("up", "--manager", "nomad"),
         ("up", "--store", "redis://localhost"),
         ("up", "--frontends", "0"),

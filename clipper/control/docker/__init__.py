@@ -1,0 +1,1 @@
+"""Replicas in Docker containers: the manager, and the images that it runs. The only part that knows the Docker SDK."""
