@@ -88,7 +88,7 @@ def main() -> None:
         "error_by_own_feedbacks": curves,
     }
     name = "contexts-quick" if quick else "contexts"
-    _print(out, results)
+    show(out, results)
     out.print(f"Written to {save(name, results)} and {_draw(name, curves)}")
 
 
@@ -144,7 +144,7 @@ def _best_of_each(world: World) -> float:
     return float(np.mean([min((said != labels).mean(axis=1)) for said in world._said]))  # noqa: SLF001  # its own file
 
 
-def _print(out: Console, results: Mapping[str, Any]) -> None:
+def show(out: Console, results: Mapping[str, Any]) -> None:
     out.print(f"\n{results['date']}, {results['machine']}, Python {results['python']}\n{results['command']}")
     rows = [
         [name, *(f"{curve[count]:.1%}" for count in SHOWN)] for name, curve in results["error_by_own_feedbacks"].items()

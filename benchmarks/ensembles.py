@@ -43,7 +43,7 @@ def main() -> None:
     trials = [_trial(seed) for seed in range(QUICK_TRIALS if quick else TRIALS)]
     results = {**provenance(), "trials": len(trials), **_summary(trials)}
     name = "ensembles-quick" if quick else "ensembles"
-    _print(out, results)
+    show(out, results)
     out.print(f"Written to {save(name, results)} and {_draw(name, results)}")
 
 
@@ -119,7 +119,7 @@ def _standard_error(values: Sequence[float] | NDArray[np.float64]) -> float:
     return float(np.std(values, ddof=1) / np.sqrt(len(values)))
 
 
-def _print(out: Console, results: Mapping[str, Any]) -> None:
+def show(out: Console, results: Mapping[str, Any]) -> None:
     out.print(f"\n{results['date']}, {results['machine']}, Python {results['python']}\n{results['command']}")
     ordered = sorted(results["errors"].items(), key=lambda item: item[1]["mean"])
     rows = [[name, f"{it['mean']:.2%}", f"{it['standard_error']:.2%}"] for name, it in ordered]

@@ -58,7 +58,7 @@ def main() -> None:
     results = {**provenance(), "rounds": rounds, "rate_qps": RATE_QPS, "feedback_share": FEEDBACK_SHARE}
     results |= {"throughput": throughput, "latency": latency}
     name = "feedback-quick" if quick else "feedback"
-    _print(out, results)
+    show(out, results)
     out.print(f"Written to {save(name, results)} and {_draw(name, results)}")
 
 
@@ -169,7 +169,7 @@ def _summary(mixed: Mixed) -> dict[str, float]:
     }
 
 
-def _print(out: Console, results: Mapping[str, Any]) -> None:
+def show(out: Console, results: Mapping[str, Any]) -> None:
     out.print(f"\n{results['date']}, {results['machine']}, Python {results['python']}\n{results['command']}")
     rows = [
         [way, f"{it['per_s']:,.0f}", f"{it['p50_ms']:.1f}", f"{it['p99_ms']:.1f}", f"{it['errors']:.0f}"]

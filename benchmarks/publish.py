@@ -1,18 +1,55 @@
-"""Writes the figures of the last full runs into the README, between its two markers. Run after `make bench`."""
+"""Writes the figures of the last full runs into the documents. Run after `make bench` and `make bench-selection`.
 
+Those of `make bench` go into the README, between its two markers; those of `make bench-selection` are what
+docs/selection-benchmarks.md consists of.
+"""
+
+import io
 import json
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from table import RESULTS
+from rich.console import Console
+from table import RESULTS, WIDTH_OF_A_PIPE
 
 README = Path(__file__).parents[1] / "README.md"
+SELECTION = README.parent / "docs" / "selection-benchmarks.md"
 START, END = "<!-- figures: start -->\n", "<!-- figures: end -->\n"
+
+
+SELECTION_BENCHMARKS = {
+    "recovery": "Failure recovery: the best of five models breaks for a quarter of the time",
+    "ensembles": "Ensembles are right more often than their best member, and know when",
+    "stragglers": "Sixteen members, some of them late",
+    "contexts": "Users for whom different models are right",
+    "selection-cost": "What choosing and combining cost",
+    "feedback": "How much feedback, and what it costs the predictions beside it",
+}
 
 
 def main() -> None:
     README.write_text(with_figures(README.read_text()))
+    SELECTION.write_text(selection())
+
+
+def selection() -> str:
+    """The document of the selection's figures, from those results that there are."""
+    parts = [_section(name, title) for name, title in SELECTION_BENCHMARKS.items() if _results(name).exists()]
+    return "# Figures of the selection layer\n\nMade by `make bench-selection`.\n" + "".join(parts)
+
+
+def _section(name: str, title: str) -> str:
+    console = Console(width=WIDTH_OF_A_PIPE, file=io.StringIO())
+    import_module(name.replace("-", "_")).show(console, json.loads(_results(name).read_text()))
+    printed = "\n".join(line.rstrip() for line in console.file.getvalue().strip().splitlines())
+    picture = f"../benchmarks/results/{name}.png"
+    return f"\n## {title}\n\n![{title}]({picture})\n\n```text\n{printed}\n```\n"
+
+
+def _results(name: str) -> Path:
+    return RESULTS / f"{name}.json"
 
 
 def with_figures(text: str) -> str:
@@ -22,7 +59,7 @@ def with_figures(text: str) -> str:
     parts = [
         "\n" + write(json.loads(path.read_text()))
         for name, write in (("serving", _serving), ("batching", _batching))
-        if (path := RESULTS / f"{name}.json").exists()
+        if (path := _results(name)).exists()
     ]
     return f"{before}{START}{''.join(parts)}{END}{after}"
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from failing_model import ACCURACIES, ARMS, BEST_ERROR, CORRUPTED_FROM, HEALED_FROM, QUERIES, Errors, make_trial, serve
 from matplotlib.figure import Figure
+from rich.console import Console
 from table import RESULTS, console, grid, provenance, save
 
 from clipper.selection import policy_named
@@ -64,12 +65,17 @@ def main() -> None:
     results["best_static_error"] = min(results["policies"][name]["error"] for name in ARMS)
     results["holds"] = {name: _holds(results, name) for name in DEFAULTS}
     name = "recovery-quick" if arguments.quick else "recovery"
-    out.print(_table(results))
-    for policy, holds in results["holds"].items():
-        out.print(f"{policy}: {'beats every static model and recovers in time' if holds else '[red]does not[/red]'}")
+    show(out, results)
     picture = RESULTS / f"{name}.png"
     _draw(errors, picture)
     out.print(f"Written to {save(name, results)} and {picture}")
+
+
+def show(out: Console, results: Mapping[str, Any]) -> None:
+    out.print(f"\n{results['date']}, {results['machine']}, Python {results['python']}\n{results['command']}")
+    out.print(_table(results))
+    for policy, holds in results["holds"].items():
+        out.print(f"{policy}: {'beats every static model and recovers in time' if holds else '[red]does not[/red]'}")
 
 
 def _arguments() -> argparse.Namespace:

@@ -53,7 +53,7 @@ def main() -> None:
         cells = _measure(out, up, rounds, seconds)
     results = {**provenance(), "rounds": rounds, "seconds": seconds, "slo_ms": OURS_SLO_MS, "cells": cells}
     name = "selection-cost-quick" if quick else "selection-cost"
-    _print(out, results)
+    show(out, results)
     out.print(f"Written to {save(name, results)} and {_draw(name, results)}")
 
 
@@ -120,7 +120,7 @@ def _not_answered(up: Up) -> float:
     return sum(float(line.rpartition(" ")[2]) for line in counted)
 
 
-def _print(out: Console, results: Mapping[str, Any]) -> None:
+def show(out: Console, results: Mapping[str, Any]) -> None:
     out.print(f"\n{results['date']}, {results['machine']}, Python {results['python']}\n{results['command']}")
     out.print(
         f"Median of {results['rounds']} runs of {results['seconds']:g} s; wrk and all replicas share the machine.\n"

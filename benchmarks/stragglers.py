@@ -74,7 +74,7 @@ def main() -> None:
         out.print(f"[dim]{setting.name}: training, starting {MEMBERS} replicas ...[/dim]")
         results["settings"][setting.name] = uvloop.run(_measure(setting, count))
     name = "stragglers-quick" if quick else "stragglers"
-    _print(out, results)
+    show(out, results)
     out.print(f"Written to {save(name, results)} and {_draw(name, results)}")
 
 
@@ -189,7 +189,7 @@ def _summary(answered: Sequence[Answered], labels: NDArray[np.int64]) -> dict[st
     }
 
 
-def _print(out: Console, results: Mapping[str, Any]) -> None:
+def show(out: Console, results: Mapping[str, Any]) -> None:
     out.print(f"\n{results['date']}, {results['machine']}, Python {results['python']}\n{results['command']}")
     columns = ("answering", "P50 ms", "P99 ms", "max ms", "on time", "members", "accuracy", "no answer")
     for name, setting in results["settings"].items():
