@@ -19,8 +19,9 @@ class FeedbackRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     ``feedback_id`` makes it count once: the nonce of the query's token, a digest of the ``update_id``, or random bytes.
     ``models`` are the ``model:version`` that were asked; ``arms``, ``propensities`` (of the choice; 1 for members of
     an ensemble), ``outputs`` and ``losses`` go with them in order, with None where an output did not come or is not
-    known any more. Outputs and the label are JSON values. ``full_information`` tells feedback by input, whose models
-    were all asked afterwards, from feedback on a choice.
+    known any more; a chosen model that raised or was late has the loss 1 all the same. Outputs and the label are JSON
+    values. ``full_information`` tells feedback by input, whose models were all asked afterwards, from feedback on a
+    choice.
     """
 
     application: str
@@ -55,7 +56,10 @@ class FeedbackRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 
 
 class Committed(msgspec.Struct):
-    """What came of a group of records: whether each was new, and the evidence afterwards of every context touched."""
+    """What came of a group of records, and the evidence afterwards of every context touched.
 
-    accepted: list[bool]
+    ``accepted``: True where a record was new, False where it was there before, None where its person was erased since.
+    """
+
+    accepted: list[bool | None]
     evidence: dict[ContextKey, Evidence]

@@ -75,17 +75,19 @@ class Histogram:
 class SelectionMetrics:
     """Of what an application's policy chose and combined.
 
-    ``choices`` counts by ``model:version`` the queries that were given to it; ``missing`` by (model:version, error code)
-    the members whose output an ensemble had to do without; ``fallbacks`` by what the policy failed in; ``combined`` the
-    answers out of two outputs or more, ``disagreements`` those of them whose outputs were not all the same;
-    ``unknown_users`` the queries whose user could not be read from the store in time.
+    ``choices`` counts by ``model:version`` the queries that were given to it; ``missing`` by (model:version, error
+    code) the members whose output an ensemble had to do without; ``ejections`` by ``model:version`` the times that it
+    was left alone for a while; ``fallbacks`` by what the policy failed in; ``combined`` the answers out of two outputs
+    or more, ``disagreements`` those of them whose outputs were not all the same; ``unknown_users`` the queries whose
+    user could not be read from the store in time.
     """
 
-    __slots__ = ("choices", "combined", "disagreements", "fallbacks", "missing", "unknown_users")
+    __slots__ = ("choices", "combined", "disagreements", "ejections", "fallbacks", "missing", "unknown_users")
 
     def __init__(self) -> None:
         self.choices: Counter[str] = Counter()
         self.missing: Counter[tuple[str, str]] = Counter()
+        self.ejections: Counter[str] = Counter()
         self.fallbacks: Counter[str] = Counter()
         self.combined = 0
         self.disagreements = 0
@@ -95,6 +97,7 @@ class SelectionMetrics:
         """Count what another frontend has counted."""
         self.choices.update(other.choices)
         self.missing.update(other.missing)
+        self.ejections.update(other.ejections)
         self.fallbacks.update(other.fallbacks)
         self.combined += other.combined
         self.disagreements += other.disagreements

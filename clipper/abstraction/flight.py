@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -71,6 +71,16 @@ class Flight(msgspec.Struct, gc=False, eq=False):
             call.flight = LEAVING
         return expired
 
+    def take_lingering(self) -> list[Call]:
+        """Remove the calls that wait on only for the execution under way (`linger`), and return them: it is over."""
+        lingering = [call for call in self.calls if call.deadline_s > self.latest_s]
+        if lingering:
+            self.calls = [call for call in self.calls if call.deadline_s <= self.latest_s]
+            self.deadline_s = min((call.deadline_s for call in self.calls), default=math.inf)
+        for call in lingering:
+            call.flight = LEAVING
+        return lingering
+
     def take_calls(self) -> list[Call]:
         """End without an output: everybody leaves, and can still be cancelled before the error is delivered."""
         calls, self.calls = self.calls, []
@@ -98,6 +108,9 @@ class Batch(msgspec.Struct, gc=False, eq=False):
         return flights
 
 
+MAX_LINGERING: Final = 256
+"""Calls of one flight; each looks through all others when it is late, and once is enough to have the output cached."""
+
 LEAVING = Flight(key=None, row=b"", calls=[], deadline_s=0.0, latest_s=0.0, arrived_s=0.0, done=True)
 """Where a call is between leaving its flight and being answered; it can still be cancelled there."""
 
@@ -105,10 +118,11 @@ LEAVING = Flight(key=None, row=b"", calls=[], deadline_s=0.0, latest_s=0.0, arri
 def linger(call: Call, until_s: float) -> bool:
     """Let a call wait on for an execution that is under way, though its deadline passes; False where there is none.
 
-    It keeps nothing alive: what comes to nothing before is not executed again for it.
+    So it is where very many wait for the same one. It keeps nothing alive: what comes to nothing before is not executed
+    again for it.
     """
     flight = call.flight
-    if flight is None or flight.done or flight.batch is None:
+    if flight is None or flight.done or flight.batch is None or len(flight.calls) > MAX_LINGERING:
         return False
     call.deadline_s = until_s
     flight.deadline_s = min(other.deadline_s for other in flight.calls)

@@ -45,14 +45,17 @@ class Landing:
         """Outputs stay in the cache for ``ttl_s`` from now on; None: until there is no room."""
         self._ttl_s = math.inf if ttl_s is None else ttl_s
 
-    def run_again(self, batch: Batch, flights: Sequence[Flight], reply: BatchReply, now_s: float) -> None:
+    def run_again(self, batch: Batch, flights: Sequence[Flight], reply: BatchReply, now_s: float) -> list[Call]:
         """Queue what the replica dropped as too late, if somebody with more time has joined since it was sent.
 
-        It comes before `replied`, whose callbacks may close the version: then nothing must be queued any more.
+        Returns calls that nothing is executed again for; they are to be failed. It comes before `replied`, whose
+        callbacks may close the version: then nothing must be queued any more.
         """
+        over: list[Call] = []
         for flight, output, sent_deadline_s in zip(flights, reply.outputs, batch.deadlines_s, strict=True):
             if was_dropped(output) and flight.latest_s > max(sent_deadline_s, now_s):
-                self._requeue(flight)
+                over += self._requeue(flight)
+        return over
 
     def replied(self, batch: Batch, flights: Sequence[Flight], reply: BatchReply, now_s: float) -> None:
         """Deliver and keep the outputs of a batch; deliver the errors of its items."""
@@ -71,10 +74,12 @@ class Landing:
                 put(scope, flight.key, flight.row, output, expires_s)
             deliver(flight, output, trace)
 
-    def refused(self, flights: Sequence[Flight]) -> None:
-        """Nothing was executed: everything that is still wanted waits again, at the place of its deadline."""
-        for flight in flights:
-            self._requeue(flight)
+    def refused(self, flights: Sequence[Flight]) -> list[Call]:
+        """Nothing was executed: everything that is still wanted waits again, at the place of its deadline.
+
+        Returns the calls that do not, which are to be failed.
+        """
+        return [call for flight in flights for call in self._requeue(flight)]
 
     def lost(self, batch: Batch, now_s: float) -> list[Call]:
         """Queue for the one retry what still has time; returns the calls of the rest, which are to be failed."""
@@ -85,7 +90,7 @@ class Landing:
                 continue
             self._metrics.retries += bool(flight.calls)
             flight.retried = True
-            self._requeue(flight)
+            failed += self._requeue(flight)
         return failed
 
     def give_up(self, flights: Sequence[Flight]) -> list[Call]:
@@ -98,16 +103,22 @@ class Landing:
         """Answer calls that nothing can be done for any more."""
         fail(calls, lambda _: ModelError(sentence), self._metrics.failures)
 
+    def fail_late(self, calls: Sequence[Call]) -> None:
+        """Answer calls whose time had passed when their execution came to nothing."""
+        fail(calls, lambda _: DeadlineExceeded(f"{self._name} was late."), self._metrics.failures)
+
     def _item_failed(self, flight: Flight, error: ItemError, trace: Trace) -> None:
         kind = DeadlineExceeded if was_dropped(error) else ModelError
         fail(self.give_up([flight]), lambda _: kind(f"{self._name}: {error.message}"), self._metrics.failures, trace)
 
-    def _requeue(self, flight: Flight) -> None:
+    def _requeue(self, flight: Flight) -> list[Call]:
+        over = flight.take_lingering()
         flight.batch = None
         if flight.calls:
             self._queue.push(flight)
         else:
             self._forget(flight)
+        return over
 
     def _forget(self, flight: Flight) -> None:
         if flight.key is not None:

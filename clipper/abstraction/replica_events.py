@@ -48,23 +48,23 @@ class ReplicaEvents:
         if batch is None:
             return
         flights = batch.take_flights()
-        if errors:
-            self._landing.run_again(batch, flights, reply, now_s)
+        over = self._landing.run_again(batch, flights, reply, now_s) if errors else ()
         if answered and not slot.ejection.failures:
             self._dispatcher.replied()
         else:
             self._judge(slot, answered=answered, executed=executed > 0, now_s=now_s)
             self._dispatcher.dispatch()
         self._landing.replied(batch, flights, reply, now_s)
+        self._landing.fail_late(over)
         if self._pool.leaving:
             self._pool.close_answered()
 
     def slot_refused(self, slot: ReplicaSlot, batch_id: int) -> None:
         """Nothing was executed: its queries wait again, which does not count as a retry."""
         batch = slot.finished(batch_id, self._now(), learn_size=0)
-        if batch is not None:
-            self._landing.refused(batch.take_flights())
+        over = self._landing.refused(batch.take_flights()) if batch is not None else ()
         self._pool_changed()
+        self._landing.fail_late(over)
 
     def slot_stopped(self, slot: ReplicaSlot) -> None:  # noqa: ARG002  the protocol has it
         """It gets nothing new."""

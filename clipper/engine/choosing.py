@@ -122,6 +122,9 @@ class Choosing(ABC, Generic[T]):
             return
         if self._fleet.epoch != self._epoch:
             self._look_around()
+        if not self._serving:
+            self._refuse(ticket)
+            return
         distribution = self.contexts.distribution(uid)
         ticket.user = "user"
         if distribution is None:

@@ -37,7 +37,7 @@ def combined(
         raise distribution.fault.with_traceback(None)
     try:
         values = {arm: _decode(output) for arm, output in outputs.items()}
-        value, confidence = policy.combine(values, distribution.weights, loss)
+        value, confidence = policy.combine(values, dict(distribution.weights), loss)
         fragment = _encode(value)
         makes_sense = not isinstance(confidence, bool) and 0 <= confidence <= 1
     except Exception as error:  # noqa: BLE001  # the query must be answered all the same
@@ -83,4 +83,6 @@ def _is_finite(value: Any) -> bool:
     """Whether a combined output has neither NaN nor infinity, which would be written as null."""
     if isinstance(value, float):
         return math.isfinite(value)
+    if isinstance(value, dict):
+        return all(map(_is_finite, value.values()))
     return all(map(_is_finite, value)) if isinstance(value, list | tuple) else True

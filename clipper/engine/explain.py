@@ -1,6 +1,7 @@
 """The decision behind one answer, for ``"explain": true``."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from clipper.abstraction.call import Call
@@ -25,12 +26,18 @@ def explained_choice(
     chosen: str | None,
     context: str,
     fallback: ClipperError | None,
+    ejected: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """The same where a policy chose: among which arms, by what it knew of whom, and which one."""
+    """The same where a policy chose: among which arms, by what it knew of whom, and which one.
+
+    ``ejected`` are arms that are left alone because they failed again and again.
+    """
     body = _head(ticket, now_s) | {"models": dict(models), "weights": dict(weights), "chosen": chosen}
     body["context"] = context
     if fallback is not None:
         body["fallback"] = fallback.to_json()
+    if ejected:
+        body["ejected"] = dict(ejected)
     return body
 
 

@@ -171,11 +171,13 @@ class FeedbackService:
         return key
 
     def _committed(
-        self, app: ServedApplication, update: Update, record: FeedbackRecord, *, is_new: bool
+        self, app: ServedApplication, update: Update, record: FeedbackRecord, *, is_new: bool | None
     ) -> ClipperError | None:
         """Count what the store has taken, or say that it had it."""
         if record.query_id is not None:
             self._outputs.forget(record.feedback_id)
+        if is_new is None:
+            return UnknownQuery("The person whose query this was has been erased since; send the input instead.")
         if not is_new:
             which = "on this query" if update.query_id is not None else f"with the update_id {update.update_id!r}"
             return DuplicateFeedback(f"Feedback {which} was accepted before; it counts once.")

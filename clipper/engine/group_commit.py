@@ -32,7 +32,7 @@ class _Entry(msgspec.Struct):
     """The records of one caller: committed together or not at all."""
 
     records: Sequence[FeedbackRecord]
-    accepted: asyncio.Future[list[bool]]
+    accepted: asyncio.Future[list[bool | None]]
 
 
 class GroupCommit:
@@ -85,8 +85,8 @@ class GroupCommit:
                 retry_after_s=RETRY_AFTER_S,
             )
 
-    async def commit(self, records: Sequence[FeedbackRecord]) -> list[bool]:
-        """Commit the records in one transaction, perhaps with others'; whether each of them was new.
+    async def commit(self, records: Sequence[FeedbackRecord]) -> list[bool | None]:
+        """Commit the records in one transaction, perhaps with others'; see `Committed.accepted` for what is told.
 
         Whoever is cancelled here, or told after ``timeout_s`` that it takes too long, takes nothing back: the records
         are committed in their turn, and nobody else's with them is harmed.

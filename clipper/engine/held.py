@@ -55,6 +55,8 @@ class HeldEvidence:
     def __init__(self, max_user_bytes: int) -> None:
         self.max_user_bytes = max_user_bytes
         self.user_bytes = 0
+        self.begun_anew = 0
+        """How often: what was read from the store before the last time may be of a person who is erased."""
         self._shared: dict[ApplicationKey, SharedEvidence] = {}
         self._users: OrderedDict[ContextKey, HeldUser] = OrderedDict()
         self._revisions = 0
@@ -105,6 +107,7 @@ class HeldEvidence:
         """Begin anew with exactly this: a person was erased, or nobody knows any more what changed."""
         self._users.clear()
         self.user_bytes = 0
+        self.begun_anew += 1
         for name, generation in applications:
             self._put_shared((name, generation), evidence.get((name, generation, ""), Evidence()))
 

@@ -12,23 +12,26 @@ from clipper.engine.application import ServedApplication
 from clipper.engine.combination import combined
 from clipper.engine.outputs import ANSWER
 from clipper.engine.scoring import Scores
-from clipper.engine.token import Claims
+from clipper.engine.token import NO_OUTPUT, Claims
 from clipper.engine.update import Update
-from clipper.errors import PolicyFailed
+from clipper.errors import InvalidLabel, PolicyFailed
 from clipper.feedback import FeedbackRecord
 from clipper.selection.policy import Observation
 
 log = logging.getLogger(__name__)
 
 _UPDATE_ID_BYTES = 16
+_WORST_LOSS = 1.0
 
 _decode = msgspec.json.decode
+_encode = msgspec.msgpack.encode
 
 
 class Asked(msgspec.Struct, frozen=True):
     """The models behind one piece of feedback.
 
-    ``arms``, ``models`` (``model:version``), ``propensities`` and ``outputs`` (JSON; None: not known) go together.
+    ``arms``, ``models`` (``model:version``), ``propensities`` and ``outputs`` (JSON; None: not known; empty: the model
+    raised or was late, so that the default answered) go together.
     ``eligible`` are the arms that could have been chosen. ``answer`` is the JSON that the application answered with,
     None where it gave none.
     """
@@ -138,9 +141,28 @@ def id_of_update(application: str, generation: int, update_id: str) -> bytes:
     return hashlib.blake2b(named.encode("utf-8", "surrogatepass"), digest_size=_UPDATE_ID_BYTES).digest()
 
 
+def _check_storable(label: Any) -> None:
+    """Refuse what the log cannot hold here, where one label costs only itself, and not in the store.
+
+    Raises:
+        InvalidLabel: It has an integer of more than 64 bits, or is too deep.
+    """
+    try:
+        _encode(label)
+    except OverflowError:
+        raise InvalidLabel(
+            "The label has an integer that does not fit into 64 bits, from -2^63 to 2^64 - 1; send it as a float."
+        ) from None
+    except RecursionError:
+        raise InvalidLabel("The label is nested too deeply to be kept; send a flatter one.") from None
+
+
 def _record(app: ServedApplication, asked: Asked, label: Any, **identity: Any) -> FeedbackRecord:
-    known = {arm: _decode(output) for arm, output in zip(asked.arms, asked.outputs, strict=True) if output is not None}
+    _check_storable(label)
+    said = dict(zip(asked.arms, asked.outputs, strict=True))
+    known = {arm: _decode(output) for arm, output in said.items() if output}
     losses = app.loss.of_all(known, label) if known else {}
+    losses |= {arm: _WORST_LOSS for arm, output in said.items() if output == NO_OUTPUT}
     answer = None if asked.answer is None else _decode(asked.answer)
     return FeedbackRecord(
         application=app.name,
@@ -165,11 +187,17 @@ def _change(app: ServedApplication, asked: Asked, losses: Mapping[str, float]) -
     propensities = {arm: p for arm, p in zip(asked.arms, asked.propensities, strict=True) if arm in losses}
     try:
         change = app.policy.observe(Observation(asked.eligible, losses, propensities))
-        return {arm: {name: _finite(value) for name, value in sums.items()} for arm, sums in change.items()}
+        return {_name(arm): {_name(name): _finite(v) for name, v in sums.items()} for arm, sums in change.items()}
     except Exception:
         # A user's code, perhaps.
         log.exception("The policy of application %s could not observe feedback, and learns nothing of it.", app.name)
         return {}
+
+
+def _name(key: object) -> str:
+    if not isinstance(key, str):
+        raise TypeError(f"a change of {key!r}, which is no name, could not be read again")
+    return key
 
 
 def _finite(value: float) -> float:

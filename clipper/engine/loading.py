@@ -108,6 +108,7 @@ class UserLoading:
         return {context: self._wanted.pop(context) for context in contexts}
 
     async def _read(self, contexts: list[ContextKey]) -> None:
+        begun_anew = self._held.begun_anew
         try:
             async with asyncio.timeout(READ_TIMEOUT_S):
                 found = await self._store.evidence(contexts)
@@ -123,5 +124,7 @@ class UserLoading:
                 exc_info=None if expected else failure,
             )
         else:
+            if self._held.begun_anew != begun_anew:
+                return  # Whom this was about may be erased by now; the next query of each user reads again.
             self._held.put(found)
             self._held.put_unknown(context for context in contexts if context not in found)

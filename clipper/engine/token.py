@@ -27,16 +27,20 @@ _FROM_URLSAFE: Final = bytes.maketrans(b"-_", b"+/")
 
 NONCE_BYTES: Final = 12
 
+NO_OUTPUT: Final = b""
+"""In place of an output: the one model that was chosen raised or was late, and feedback is to count that as wrong."""
+
 
 class Claims(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """What one query asked and got.
 
     ``generation`` is that of the application, ``answered_at`` the wall clock in seconds, ``nonce`` unique.
     ``arms``, ``models`` (``model:version``), ``propensities`` (1 for members of an ensemble) and ``outputs`` go
-    together: one for each model that was asked. An output is JSON, empty where the model failed, and None where it was
-    late or is too large for an id: then `OutputMemory` may have it. ``answer`` is the JSON that the caller got, where
-    it is not simply the one output and not too large. ``eligible`` are the arms that could have been chosen; None:
-    all that the application had.
+    together: one for each model that was asked. An output is JSON, `NO_OUTPUT` where a chosen model had
+    none, and None where it is not known here: it is too large for an id, or a member of an ensemble was late; then
+    `OutputMemory` may have it. ``answer`` is the JSON that the caller got, where
+    it is not simply the one output and not too large. ``eligible`` are the arms that could have been chosen
+    where one was: feedback may come when there are others. None in ensembles.
     """
 
     generation: int

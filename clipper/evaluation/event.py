@@ -16,10 +16,10 @@ class Event(msgspec.Struct, frozen=True):
 
     ``arms`` could have been chosen, ``supported`` are those of them that had a chance to be. ``losses`` are what the
     models that were asked would teach a policy. ``earned`` is what the caller got, or would have got, from each: the
-    same, but for a model that was chosen and came too late, whose caller got the default output. ``propensities`` go
-    with ``earned``, ``outputs`` with ``losses``. ``drawn`` says that one model was drawn among several; ``complete``
-    that every one of ``arms`` was asked, whatever came of it; ``informs_all`` that this is feedback by input, from
-    which every policy would have learnt all there is.
+    same, but for a model that was chosen and raised or came too late, whose caller got the default output.
+    ``propensities`` go with ``earned``; ``outputs`` are those that are known of the models with ``losses``. ``drawn``
+    says that one model was drawn among several; ``complete`` that every one of ``arms`` was asked, whatever came of it;
+    ``informs_all`` that this is feedback by input, from which every policy would have learnt all there is.
     """
 
     uid: str | None
@@ -48,8 +48,8 @@ def event_of(record: FeedbackRecord, arms: Collection[str]) -> Event | None:
     known = tuple(arm for arm in arms if arm in eligible)
     losses = {a: loss for a, loss in zip(asked, record.losses, strict=True) if loss is not None and a in known}
     answer_loss = None if record.full_information else record.answer_loss
-    late = len(asked) == 1 and asked[0] in known and not losses and answer_loss is not None
-    earned = {asked[0]: answer_loss} if late and answer_loss is not None else losses
+    failed = len(asked) == 1 and asked[0] in known and (not losses or _has_no_output(record))
+    earned = {asked[0]: answer_loss} if failed and answer_loss is not None else losses
     if not known or (drawn and not earned and not set(asked).isdisjoint(known)):
         return None
     propensities = dict(zip(asked, record.propensities, strict=True))
@@ -61,13 +61,18 @@ def event_of(record: FeedbackRecord, arms: Collection[str]) -> Event | None:
         losses=losses,
         earned=earned,
         propensities={arm: propensities[arm] for arm in earned},
-        outputs={arm: outputs[arm] for arm in losses},
+        outputs={} if _has_no_output(record) else {arm: outputs[arm] for arm in losses},
         label=record.label,
         answer_loss=answer_loss,
         drawn=drawn,
         complete=not drawn and set(known) <= set(asked),
         informs_all=record.full_information,
     )
+
+
+def _has_no_output(record: FeedbackRecord) -> bool:
+    """Whether the one model that was asked raised or was late, so that the default answered."""
+    return record.default and record.outputs == (None,)
 
 
 def model_of(arm: str) -> str:

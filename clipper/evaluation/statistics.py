@@ -45,7 +45,7 @@ class ModelStatistics(msgspec.Struct):
 
     @property
     def missing(self) -> int:
-        """Times that its output did not come, or is not known any more."""
+        """Times that nobody knows what it lost: an ensemble's member was late, or its output is not kept any more."""
         return self.asked - self.losses.count
 
 

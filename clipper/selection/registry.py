@@ -5,6 +5,7 @@ is called with the options as keyword arguments and returns a `Policy`. It is im
 """
 
 import logging
+import math
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -69,6 +70,7 @@ def _brought_along(point: EntryPoint, options: Mapping[str, Any]) -> Policy:
     try:
         policy = _factory(point)(**options)
         missing = [member for member in _MEMBERS if not hasattr(policy, member)]
+        wrong = [] if missing else _wrong(policy, point.name)
     except ClipperError:
         raise
     except ValidationError as problem:
@@ -85,7 +87,35 @@ def _brought_along(point: EntryPoint, options: Mapping[str, Any]) -> Policy:
             f"What the installed package {_package(point)} calls the policy '{point.name}' is none: "
             f"it lacks {', '.join(missing)}."
         )
+    if wrong:
+        raise InvalidRequest(
+            f"The policy '{point.name}' of the installed package {_package(point)} cannot be used: {'; '.join(wrong)}."
+        )
     return policy
+
+
+def _wrong(policy: Policy, name: str) -> list[str]:
+    """What a policy says of itself and cannot be: found here, it can neither stop answers nor spoil what is learnt."""
+    checks = {"name": (f"'{name}', as its entry point is called", name.__eq__), **_CHECKS}
+    said = {member: getattr(policy, member) for member in checks}
+    return [
+        f"{member} must be {wanted}, not {said[member]!r}"
+        for member, (wanted, fits) in checks.items()
+        if not fits(said[member])
+    ]
+
+
+def _is_number(value: object, least: int) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and least <= value < math.inf
+
+
+_CHECKS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+    "max_models": ("None or a number from 1", lambda value: value is None or _is_number(value, 1)),
+    "half_life_feedbacks": ("None or a number from 1", lambda value: value is None or _is_number(value, 1)),
+    "prior_feedbacks": ("a number from 0", lambda value: _is_number(value, 0)),
+    "new_version": ("'inherit' or 'restart'", lambda value: value in ("inherit", "restart")),
+    **dict.fromkeys(("is_ensemble", "learns", "sticky"), ("True or False", lambda value: isinstance(value, bool))),
+}
 
 
 @cache

@@ -127,7 +127,8 @@ class Database:
             f"{self._path.as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_S
         )
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
+            # Of two who set up a new file at once SQLite refuses one at once, however long it may wait.
+            _execute_patiently(connection, "PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA secure_delete = ON")  # erased people leave no bytes behind
         except sqlite3.Error:
@@ -176,20 +177,25 @@ def _identity(path: Path) -> tuple[int, int]:
 
 def _begin(connection: sqlite3.Connection) -> None:
     """Begin to write as soon as nobody else does."""
-    deadline_s = time.monotonic() + BUSY_TIMEOUT_S
     connection.execute("PRAGMA busy_timeout = 0")
     try:
-        while True:
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline_s:
-                    raise
-            else:
-                return
-            time.sleep(random.uniform(GAP_S / 4, GAP_S / 2))  # noqa: S311  # so that two who wait do not meet again
+        _execute_patiently(connection, "BEGIN IMMEDIATE")
     finally:
         connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1e3:.0f}")
+
+
+def _execute_patiently(connection: sqlite3.Connection, statement: str) -> None:
+    """Execute it as soon as nobody is in the way, or let SQLite's error through in the end."""
+    deadline_s = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute(statement)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline_s:
+                raise
+        else:
+            return
+        time.sleep(random.uniform(GAP_S / 4, GAP_S / 2))  # noqa: S311  # so that two who wait do not meet again
 
 
 def _sentence(path: Path, error: Exception) -> str:

@@ -41,6 +41,7 @@ class FeedbackStore(Protocol):
         """Log the records and add their changes, each exactly once, in one durable transaction.
 
         A record whose ``feedback_id`` was seen before is left out; of two equal ones in ``records`` the first counts.
+        One that was answered before its person was erased is left out too: it would bring the person back.
         """
         ...
 

@@ -4,7 +4,7 @@ import sqlite3
 
 from clipper.errors import StoreUnavailable
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 _STEPS = (
     (
@@ -30,6 +30,10 @@ _STEPS = (
            (application TEXT NOT NULL, generation INTEGER NOT NULL, id BLOB NOT NULL, accepted_at REAL NOT NULL,
             PRIMARY KEY (application, generation, id)) WITHOUT ROWID""",
         "CREATE INDEX feedback_ids_by_time ON feedback_ids (accepted_at)",
+    ),
+    (
+        "CREATE TABLE erased (uid_digest BLOB PRIMARY KEY, erased_at REAL NOT NULL) WITHOUT ROWID",
+        "CREATE INDEX erased_by_time ON erased (erased_at)",
     ),
 )
 """What leads from each version to the next. Steps that a release has run are never changed."""

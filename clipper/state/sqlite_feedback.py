@@ -1,7 +1,9 @@
 """Evidence and the feedback log in the SQLite file."""
 
+import hashlib
 import sqlite3
-from collections.abc import Collection, Sequence
+import time
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Final, Self
 
@@ -24,6 +26,7 @@ _KEYS: Final = {
     "feedback": "sequence",
     "feedback_ids": "application, generation, id",
     "evidence": "application, generation, uid",
+    "erased": "uid_digest",
 }
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -38,9 +41,10 @@ class SqliteFeedbackStore:
     connection of its own: a query that waits for its user does not wait for somebody's feedback to reach the disk.
     """
 
-    def __init__(self, writer: Database, reader: Database) -> None:
+    def __init__(self, writer: Database, reader: Database, wall_clock: Callable[[], float] = time.time) -> None:
         self._writer = writer
         self._reader = reader
+        self._wall_clock = wall_clock
 
     @classmethod
     async def open(cls, data_dir: Path) -> Self:
@@ -91,6 +95,7 @@ class SqliteFeedbackStore:
         """See `FeedbackStore.prune`. In many small transactions: cancelled, it has removed some of it."""
         removed = await self._delete("feedback", "accepted_at < ?", before)
         await self._delete("feedback_ids", "accepted_at < ?", before)
+        await self._delete("erased", "erased_at < ?", before)
         for application in gone:
             # Evidence goes last: by it an application is found again, should this be interrupted.
             removed += await self._delete("feedback", "application = ? AND generation = ?", *application)
@@ -100,6 +105,8 @@ class SqliteFeedbackStore:
 
     async def erase_uid(self, uid: str) -> int:
         """See `FeedbackStore.erase_uid`. The bytes are gone from the file and its log of changes when it returns."""
+        now = self._wall_clock()
+        await self._writer.write(lambda connection: _remember_erasure(connection, uid, now))
         removed, deleted = 0, DELETED_AT_ONCE
         while deleted == DELETED_AT_ONCE:
             deleted = await self._writer.write(lambda connection: _erase_some(connection, uid))
@@ -120,7 +127,7 @@ class SqliteFeedbackStore:
 
 
 def _commit(connection: sqlite3.Connection, records: Sequence[FeedbackRecord]) -> Committed:
-    accepted = [_is_new(connection, record) for record in records]
+    accepted = [None if _is_erased(connection, record) else _is_new(connection, record) for record in records]
     new = [record for record, is_new in zip(records, accepted, strict=True) if is_new]
     evidence = _read_evidence(connection, list({context for record in new for context in record.contexts}))
     sequence = 0
@@ -135,8 +142,26 @@ def _commit(connection: sqlite3.Connection, records: Sequence[FeedbackRecord]) -
 
 
 def _is_new(connection: sqlite3.Connection, record: FeedbackRecord) -> bool:
-    row = (record.application, record.generation, record.feedback_id, record.accepted_at)
+    # Its query id is good for the retention from the answer on, which is the later one where the clock was set back.
+    latest = max(record.accepted_at, record.answered_at)
+    row = (record.application, record.generation, record.feedback_id, latest)
     return connection.execute("INSERT OR IGNORE INTO feedback_ids VALUES (?, ?, ?, ?)", row).rowcount == 1
+
+
+def _is_erased(connection: sqlite3.Connection, record: FeedbackRecord) -> bool:
+    if record.uid is None:
+        return False
+    query = "SELECT 1 FROM erased WHERE uid_digest = ? AND erased_at >= ?"
+    return connection.execute(query, (_digest(record.uid), record.answered_at)).fetchone() is not None
+
+
+def _remember_erasure(connection: sqlite3.Connection, uid: str, now: float) -> None:
+    """Query ids that are out there would bring the person back; only a digest of the name is kept against them."""
+    connection.execute("INSERT OR REPLACE INTO erased VALUES (?, ?)", (_digest(uid), now))
+
+
+def _digest(uid: str) -> bytes:
+    return hashlib.blake2b(uid.encode("utf-8", "surrogatepass"), digest_size=16, person=b"clipper erased").digest()
 
 
 def _added(record: FeedbackRecord, evidence: dict[ContextKey, Evidence]) -> FeedbackRecord:

@@ -37,3 +37,13 @@ class Deaf(Exp3):
     """Chooses, and takes no feedback."""
 
     learns: ClassVar[bool] = False
+
+
+class Greedy(Exp4):
+    """Takes the weights out of what it is given."""
+
+    def combine(self, outputs, weights, loss):
+        answer = super().combine(outputs, weights, loss)
+        for arm in outputs:
+            del weights[arm]
+        return answer

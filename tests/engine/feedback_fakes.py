@@ -40,6 +40,7 @@ class FakeFeedbackStore:
     groups: list[int] = field(default_factory=list)
     failure: Exception | None = None
     poison: bytes | None = None
+    erased: set[str | None] = field(default_factory=set)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -61,7 +62,9 @@ class FakeFeedbackStore:
             accepted, {context: self.known[context].copy() for context in touched if context in self.known}
         )
 
-    def _take(self, one: FeedbackRecord) -> bool:
+    def _take(self, one: FeedbackRecord) -> bool | None:
+        if one.uid in self.erased:
+            return None
         key = (one.application, one.generation, one.feedback_id)
         if key in self.records:
             return False

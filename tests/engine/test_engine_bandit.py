@@ -36,7 +36,7 @@ def test_the_id_says_what_was_chosen_and_how_likely_it_was():
     assert claims.propensities == [pytest.approx(1 / 3)]
     assert (claims.uid, claims.generation, claims.answered_at) == ("user-7", 0, 1e9)
     assert claims.input_digest == bench.selection.token_key.input_digest(b"row")
-    assert (claims.answer, claims.default, claims.eligible) == (None, False, None)
+    assert (claims.answer, claims.default, claims.eligible) == (None, False, ["a", "b", "c"])
 
 
 def test_feedback_moves_the_choice():
@@ -90,7 +90,7 @@ def test_a_model_without_a_ready_replica_is_not_chosen_and_the_others_share_its_
     bench.link("a").connect()
     again = answered(bench, b"y")
     assert again.answer.models == ("a:1",)
-    assert bench.claims(again).eligible is None
+    assert bench.claims(again).eligible == ["a", "b", "c"]
 
 
 def test_while_no_replica_is_ready_a_query_waits_for_one_that_comes_back():
@@ -115,7 +115,7 @@ def test_a_model_that_raises_is_named_and_gives_its_error_or_the_default():
     assert (answer.output, answer.default, answer.models) == (b"-1", True, ("a:1",))
     assert answer.default_explanation.startswith("model_error: ")
     claims = bench.claims(answered(bench))
-    assert (claims.outputs, claims.answer, claims.default) == ([None], b"-1", True)
+    assert (claims.outputs, claims.answer, claims.default) == ([b""], b"-1", True)
 
 
 def test_an_output_that_is_too_large_for_an_id_is_kept_here():

@@ -2,9 +2,10 @@
 
 import pytest
 from abstraction_fakes import MARGIN_S, item_error
-from bad_policies import odd_ensemble
+from bad_policies import Greedy, odd_ensemble
 from engine_bench import choosing
 
+from clipper.abstraction.flight import MAX_LINGERING
 from clipper.engine.ensemble import LATE_OUTPUT_S
 from clipper.engine.outputs import ANSWER
 
@@ -104,6 +105,38 @@ def test_what_never_comes_is_not_waited_for_for_ever():
     assert bench.engine.leaks()["late_members"] == 0
     bench.link("b").reply()
     assert len(bench.selection.outputs) == 0
+    bench.assert_idle()
+
+
+@pytest.mark.parametrize("refuses", [True, False])
+def test_late_outputs_that_come_to_nothing_are_not_made_again(refuses):
+    bench = ensemble("abc")
+    bench.answers("b", None)
+    link = bench.link("b")
+    asked = bench.ask()
+    bench.timers.advance(SLO_S - MARGIN_S)
+    assert asked.answer.missing == ("b:1",)
+    executed = len(link.batches)
+    link.refuse() if refuses else link.lose()
+    bench.timers.turn()
+    assert bench.engine.leaks()["late_members"] == bench.engine.leaks()["queued"] == 0
+    bench.timers.advance(0.1)
+    link.connect()
+    bench.timers.advance(0.1)
+    assert len(link.batches) == executed
+    bench.assert_idle()
+
+
+def test_few_wait_for_the_late_output_that_very_many_share():
+    bench = ensemble("abc")
+    bench.answers("b", None)
+    for _ in range(10 * MAX_LINGERING):
+        bench.ask(b"hot")
+        bench.timers.advance(0.001)
+    bench.timers.advance(SLO_S)
+    assert 0 < bench.engine.leaks()["late_members"] <= MAX_LINGERING
+    bench.link("b").reply()
+    bench.timers.advance(0.01)
     bench.assert_idle()
 
 
@@ -276,6 +309,7 @@ def test_the_combination_follows_the_weights():
         ((1, True), "confidence of True"),
         ((float("inf"), 0.5), "no JSON"),
         (([0.5, float("nan")], 0.5), "no JSON"),
+        (({"score": [float("nan")]}, 0.5), "no JSON"),
     ],
 )
 def test_nonsense_from_the_policy_is_contained(said, complaint, monkeypatch):
@@ -297,3 +331,12 @@ def test_without_the_best_model_the_next_best_answers_for_a_policy_that_fails(mo
     assert (answer.output, answer.missing) == (b"3", ("b:1",))
     assert bench.metrics().selection.fallbacks == {"distribution": 1}
     bench.assert_idle()
+
+
+def test_a_policy_that_changes_what_it_is_given_changes_nothing_for_the_next_query(monkeypatch):
+    monkeypatch.setattr("clipper.engine.application.policy_named", lambda *_: Greedy())
+    bench = ensemble("abc", outputs={"b": b"2"})
+    for i in range(3):
+        assert answered(bench, b"%d" % i).answer.fallback is None
+        bench.answers("b", b"%d" % (i + 3))
+    assert answered(bench, explain=True).answer.explanation["weights"] == pytest.approx(dict.fromkeys("abc", 1 / 3))

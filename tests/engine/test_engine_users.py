@@ -101,6 +101,22 @@ async def test_a_store_that_hangs_costs_a_tenth_of_the_time_and_the_user_not_the
     assert len(asked.answers) == 1
 
 
+async def test_a_user_who_is_erased_while_being_read_is_not_held(store):
+    store.learn("u", a=1.0, b=1.0, c=0.0)
+    store.answers.clear()
+    bench = bench_with(store)
+    bench.ask(uid="u")
+    await turns()
+    read_before = store.known.pop((*APP, "u"))
+    bench.selection.held.replace({}, [APP])
+    store.known[*APP, "u"] = read_before
+    store.answers.set()
+    await turns()
+    assert bench.selection.held.users == 0
+    bench.timers.advance(0.2)
+    bench.assert_idle()
+
+
 async def test_a_broken_store_costs_nobody_any_time_after_the_first(store):
     store.broken = True
     bench = bench_with(store)
@@ -123,6 +139,21 @@ async def test_a_query_that_is_cancelled_while_it_waits_for_its_user_asks_nobody
     bench.timers.advance(1)
     assert asked.answers == []
     assert not any(bench.link(model).batches for model in "abc")
+    bench.assert_idle()
+
+
+@pytest.mark.parametrize("policy", ["exp3", "exp4"])
+@pytest.mark.parametrize("new_version", ["inherit", "restart"])
+async def test_whose_models_go_while_the_user_is_read_is_told_so(store, policy, new_version):
+    store.answers.clear()
+    bench = bench_with(store, {"name": policy, "options": {"new_version": new_version}})
+    asked = bench.ask(uid="u")
+    await turns()
+    bench.versions, bench.replicas, bench.current = {}, {}, {}
+    bench.apply()
+    store.answers.set()
+    await turns()
+    assert asked.answer.error.code == "no_model_ready"
     bench.assert_idle()
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import msgspec
 import pytest
 from abstraction_fakes import item_error
 from feedback_bench import OUTPUTS, RETENTION_S, FeedbackBench, by_input, by_query
@@ -58,6 +59,15 @@ async def test_feedback_past_the_retention_is_unknown_with_the_way_out():
     assert (error.code, "send the input instead" in error.message) == ("unknown_query", True)
 
 
+async def test_feedback_on_a_query_of_a_person_who_was_erased_since_is_unknown_with_the_way_out():
+    bench = FeedbackBench()
+    answer = bench.ask(uid="ann")
+    bench.store.erased = {"ann"}
+    (error,) = await bench.service.update("app", [by_query(answer)])
+    assert (error.http_status, error.code, "send the input instead" in error.message) == (410, "unknown_query", True)
+    assert bench.app.metrics.feedback == {"unknown_query": 1}
+
+
 async def test_an_application_that_does_not_learn_takes_inputs_only():
     bench = FeedbackBench("single", outputs={"a": 3})
     answer = bench.ask()
@@ -72,6 +82,24 @@ async def test_a_label_of_another_kind_is_refused_and_its_neighbours_are_not():
     bench = FeedbackBench()
     assert await bench.give(by_input(label="cat"), by_input(label=3)) == ["invalid_label", None]
     assert await bench.give(by_query(bench.ask(), "cat")) == ["invalid_label"]
+
+
+@pytest.mark.parametrize("label", [2**64, -(2**63) - 1, 10**25])
+async def test_an_integer_that_the_log_cannot_hold_is_refused_and_its_neighbours_are_not(label):
+    bench = FeedbackBench()
+    assert await bench.give(by_query(bench.ask(), label), by_input(label=label), by_input()) == [
+        "invalid_label",
+        "invalid_label",
+        None,
+    ]
+    assert await bench.give(by_input(label=2**64 - 1), by_input(label=-(2**63))) == [None, None]
+    with pytest.raises(OverflowError):
+        msgspec.msgpack.encode(label)  # what the store would have met
+
+
+async def test_an_integer_deep_in_a_label_is_refused_too():
+    bench = FeedbackBench(outputs={"a": {"x": [1]}, "b": {"x": [2]}})
+    assert await bench.give(by_input(label={"x": [2**64]}), by_input(label={"x": [1]})) == ["invalid_label", None]
 
 
 async def test_an_unknown_application_raises():

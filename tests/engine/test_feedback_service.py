@@ -4,6 +4,7 @@ import asyncio
 import json
 
 import pytest
+from bad_policies import odd_bandit
 from feedback_bench import OUTPUTS, FeedbackBench, by_input, by_query
 
 from clipper.domain import Policy
@@ -212,3 +213,26 @@ async def test_weights_equal_a_recomputation_from_the_log_in_any_order():
     assert again.n == bench.learnt.n == 120
     for arm, sums in bench.learnt.sums.items():
         assert again.sums[arm] == pytest.approx(sums, rel=1e-9)
+
+
+async def test_feedback_that_comes_after_a_model_was_added_says_nothing_about_it():
+    bench = FeedbackBench(outputs={"a": 3, "b": 4, "c": 3})
+    bench.bench.application(models=("a", "b"), policy=Policy(name="exp3"))
+    bench.bench.apply()
+    earlier = [bench.ask(b"%d" % i) for i in range(300)]
+    bench.bench.application(models=("a", "b", "c"), policy=Policy(name="exp3"))
+    bench.bench.apply()
+    fair = bench.app.contexts.shared().weights["c"]
+    assert await bench.give(*(by_query(answer, 5) for answer in earlier)) == [None] * 300
+    assert all(set(record.change) == {"a", "b"} for record in bench.records)
+    assert bench.app.contexts.shared().weights["c"] < 0.9
+    assert fair == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("change", [{7: {"loss": 1.0}}, {"a": {7: 1.0}}, {"a": {"loss": "1"}}, {"a": 1.0}, None])
+async def test_a_change_that_could_not_be_read_again_is_not_stored(change, monkeypatch):
+    monkeypatch.setattr("clipper.engine.application.policy_named", lambda *_: odd_bandit(observe=change))
+    bench = FeedbackBench()
+    assert await bench.give(by_query(bench.ask())) == [None]
+    (record,) = bench.records
+    assert record.change == {}

@@ -19,12 +19,14 @@ def test_what_a_policy_chose_and_combined_is_exposed():
     selection = app.selection
     selection.choices["svm:1"] = 7
     selection.missing["svm:1", "deadline_exceeded"] = 2
+    selection.ejections["svm:1"] = 6
     selection.fallbacks["combine"] = 3
     selection.combined, selection.disagreements, selection.unknown_users = 5, 4, 1
     digits = ("app", "digits")
     assert samples(app) == {
         ("clipper_selection_choices_total", digits, ("model", "svm:1")): 7,
         ("clipper_selection_missing_total", digits, ("cause", "deadline_exceeded"), ("model", "svm:1")): 2,
+        ("clipper_selection_ejections_total", digits, ("model", "svm:1")): 6,
         ("clipper_selection_fallbacks_total", digits, ("failed_in", "combine")): 3,
         ("clipper_selection_combined_total", digits): 5,
         ("clipper_selection_disagreements_total", digits): 4,

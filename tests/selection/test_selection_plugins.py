@@ -23,6 +23,7 @@ broken = "steady_policies.broken:Anything"
 not_a_policy = "steady_policies:NotAPolicy"
 bare = "steady_policies:NotAPolicy"
 exp3 = "steady_policies:NotAPolicy"
+odd = "steady_policies:Odd"
 """
 
 POLICIES = """
@@ -35,6 +36,15 @@ class Steady(LearningPolicy):
 
     def distribution(self, arms, state):
         return [0.9 if arm == self.favourite else 0.1 / (len(arms) - 1) for arm in arms]
+
+
+class Odd(Steady):
+    name = "odd"
+    said: dict = {}
+
+    def __getattribute__(self, name):
+        said = super().__getattribute__("__dict__").get("said", {})
+        return said[name] if name in said else super().__getattribute__(name)
 
 
 class NotAPolicy:
@@ -102,3 +112,24 @@ def test_a_package_cannot_take_the_name_of_a_policy_that_is_built_in(plugins):
 def test_a_package_that_is_gone_is_an_unknown_policy():
     with pytest.raises(InvalidRequest, match="policy must be one of"):
         policy_named("steady", {})
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [
+        ("name", "single"),
+        ("max_models", 0),
+        ("half_life_feedbacks", 0),
+        ("half_life_feedbacks", float("nan")),
+        ("prior_feedbacks", "many"),
+        ("prior_feedbacks", float("inf")),
+        ("new_version", "restarted"),
+        ("is_ensemble", None),
+        ("learns", 1),
+        ("sticky", "no"),
+    ],
+)
+def test_what_it_cannot_be_is_refused_before_it_harms(plugins, member, value):
+    with pytest.raises(InvalidRequest, match=f"cannot be used: {member} must be .*, not "):
+        policy_named("odd", {"said": {member: value}})
+    assert policy_named("odd", {}).name == "odd"

@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import sys
 
+import msgspec
 import pytest
 from feedback_log import assert_same, recomputed, whole_log
 from hypothesis import given, settings
@@ -140,6 +141,30 @@ async def test_an_erased_person_leaves_nothing_behind_not_even_in_the_files(stor
     assert (await store.commit([a_record(1)])).accepted == [False], "a repeat still counts once"
     for file in tmp_path.iterdir():
         assert b"green-gables" not in file.read_bytes()
+
+
+async def test_a_query_id_from_before_the_erasure_does_not_bring_the_person_back(store, tmp_path):
+    store._wall_clock = lambda: 2000.0
+    await store.erase_uid("ann")
+    other = await SqliteFeedbackStore.open(tmp_path)
+    before, after, somebody = (
+        a_record(1, "ann", at=3000.0),
+        a_record(2, "ann", at=2002.0),
+        a_record(3, "bob", at=1500.0),
+    )
+    before = msgspec.structs.replace(before, answered_at=1999.0)
+    assert (await other.commit([before, after, somebody])).accepted == [None, True, True]
+    await other.close()
+    assert [record.feedback_id for record in await whole_log(store, DIGITS)] == [b"%012d" % 2, b"%012d" % 3]
+    await store.prune(2000.5)
+    assert (await store.commit([before])).accepted == [True], "it was remembered for longer than the query id is good"
+
+
+async def test_feedback_counts_once_for_as_long_as_its_query_id_is_good_though_the_clock_was_set_back(store):
+    answered_in_the_future = msgspec.structs.replace(a_record(1, at=1000.0), answered_at=5000.0)
+    assert (await store.commit([answered_in_the_future])).accepted == [True]
+    await store.prune(4000.0)
+    assert (await store.commit([answered_in_the_future])).accepted == [False]
 
 
 async def test_a_store_that_another_process_holds_says_so_and_recovers(store, tmp_path, monkeypatch):

@@ -1,11 +1,13 @@
 """One file, many who use it: nobody waits long, nothing grows with the number of users, and the file may fail."""
 
 import asyncio
+import random
+import shutil
 import sqlite3
 import threading
 
 import pytest
-from feedback_log import whole_log
+from feedback_log import assert_same, recomputed, whole_log
 from test_sqlite_feedback import DIGITS, SHARED, a_record
 
 from clipper.control.desired import create_application
@@ -130,3 +132,29 @@ async def test_a_file_that_was_deleted_takes_no_feedback(store, tmp_path):
         await store.evidence([SHARED])
     kept.rename(tmp_path / "clipper.db")
     assert (await store.commit([a_record(1), a_record(2)])).accepted == [False, True]
+
+
+async def test_every_commit_waits_for_the_disk(store):
+    assert await store._writer.run(lambda connection: connection.execute("PRAGMA synchronous").fetchone()) == (2,)
+    assert await store._writer.run(lambda connection: connection.execute("PRAGMA journal_mode").fetchone()) == ("wal",)
+
+
+async def test_a_write_ahead_log_that_a_power_cut_tore_leaves_log_and_evidence_in_agreement(store, tmp_path):
+    for number in range(30):
+        await store.commit([a_record(2 * number + k, f"user-{k}", half_life=10.0) for k in range(2)])
+    chance = random.Random(5)
+    counts = set()
+    for attempt in range(8):
+        torn = tmp_path / f"torn-{attempt}"
+        torn.mkdir()
+        shutil.copy(tmp_path / "clipper.db", torn)
+        whole = (tmp_path / "clipper.db-wal").read_bytes()
+        (torn / "clipper.db-wal").write_bytes(whole[: chance.randrange(len(whole) // 2, len(whole))])
+        reopened = await SqliteFeedbackStore.open(torn)
+        log = await whole_log(reopened, DIGITS)
+        expected = recomputed(log)
+        assert_same(await reopened.evidence(list(expected)), expected)
+        counts.add(len(log))
+        await reopened.close()
+    assert len(counts) > 1, "nothing was torn"
+    assert all(count % 2 == 0 for count in counts), "a group is there in part"

@@ -186,7 +186,7 @@ async def test_a_newer_version_s_database_is_refused_with_a_sentence(store, tmp_
     connection = sqlite3.connect(tmp_path / "clipper.db")
     connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(StoreUnavailable, match="schema version 99, this Clipper knows 2"):
+    with pytest.raises(StoreUnavailable, match="schema version 99, this Clipper knows 3"):
         await SqliteStore.open(tmp_path)
 
 

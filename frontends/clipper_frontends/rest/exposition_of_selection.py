@@ -23,6 +23,11 @@ def families_of_selection(applications: Mapping[str, ApplicationMetrics]) -> Ite
         "Outputs that an ensemble had to do without, by the error code that says why.",
         labels=["app", "model", "cause"],
     )
+    ejections = CounterMetricFamily(
+        "clipper_selection_ejections",
+        "Times that a model was left alone for a while because it failed query after query.",
+        labels=["app", "model"],
+    )
     fallbacks = CounterMetricFamily(
         "clipper_selection_fallbacks",
         "Queries answered without their policy, by what it failed in.",
@@ -37,9 +42,11 @@ def families_of_selection(applications: Mapping[str, ApplicationMetrics]) -> Ite
             choices.add_metric([app, model], count)
         for (model, cause), count in selection.missing.items():
             missing.add_metric([app, model, cause], count)
+        for model, count in selection.ejections.items():
+            ejections.add_metric([app, model], count)
         for failed_in, count in selection.fallbacks.items():
             fallbacks.add_metric([app, failed_in], count)
         if selection.choices:
             for name, family in counters.items():
                 family.add_metric([app], getattr(selection, name))
-    yield from (choices, missing, fallbacks, *counters.values())
+    yield from (choices, missing, ejections, fallbacks, *counters.values())
