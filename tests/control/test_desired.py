@@ -130,7 +130,7 @@ def test_single_takes_one_model_by_link_by_creation_and_by_patch():
 
 
 def test_a_policy_that_does_not_exist_is_refused_with_those_that_do():
-    with pytest.raises(InvalidRequest, match="policy must be one of ab, .*, single, .*; got 'no-such-policy'"):
+    with pytest.raises(InvalidRequest, match=r"policy must be one of ab, .*, single, .*; got 'no-such-policy'"):
         edits.create_application(Desired(), an_application(policy="no-such-policy"))
     desired = edits.create_application(Desired(), an_application())
     with pytest.raises(InvalidRequest, match="takes no options; got eta"):
