@@ -9,7 +9,7 @@ import logging
 import re
 from collections.abc import Collection
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 MAX_LOG_BYTES = 4 << 20
 KEPT_LOG_BYTES = 1 << 20
@@ -60,6 +60,15 @@ class LogFiles:
         noted = "\n".join(words for words in map(_words, lines) if words is not None).splitlines()
         return "\n".join(noted[-LAST_WORDS_LINES:])[-LAST_WORDS_CHARS:].strip() or None
 
+    def why_failed(self, replica_id: str, start: int) -> str | None:
+        """The sentence with which a run that began at ``start`` said that its model cannot be loaded, if it did.
+
+        It tells the same to whoever is connected, and may end before everybody is.
+        """
+        lines = _read_end(self._path(replica_id), LAST_WORDS_READ_BYTES, start).splitlines()
+        events = (event for event in map(_event, reversed(lines)) if event is not None)
+        return next((str(event["message"]) for event in events if event.get("event") == "failed"), None)
+
     def bound(self) -> None:
         """Cut every log that has grown over its bound."""
         for path in self._directory.glob("*.log"):
@@ -97,15 +106,23 @@ def _cut(path: Path) -> None:
 
 def _words(line: str) -> str | None:
     """What a line says to people: the runtime's own log lines (JSON) shrink to their warnings and errors."""
-    if not line.startswith('{"time":'):
-        return line
-    try:
-        event = json.loads(line)
-    except ValueError:
+    event = _event(line)
+    if event is None:
         return line
     if event.get("level") not in {"warning", "error"}:
         return None
     return "".join(event.get("traceback", ())).rstrip() or str(event.get("message", event.get("event", line)))
+
+
+def _event(line: str) -> dict[str, Any] | None:
+    """A line of the runtime's own."""
+    if not line.startswith('{"time":'):
+        return None
+    try:
+        event: dict[str, Any] = json.loads(line)
+    except ValueError:
+        return None
+    return event
 
 
 def _read_end(path: Path, max_bytes: int, start: int) -> str:

@@ -219,7 +219,8 @@ class ProcessManager:
         # Before its own process is reaped: until then no other one can have its pid, which names the group.
         _end_group(process.identity)
         code = process.child.wait() if process.child is not None else None
-        reason = process.killed_because or exit_sentence(code, last_words)
+        said = self._logs.why_failed(replica_id, process.log_start) if code == LOAD_FAILED_EXIT_CODE else None
+        reason = process.killed_because or said or exit_sentence(code, last_words)
         process.ended.set()
         self.on_exit(Exit(replica_id, reason, last_words, load_failed=code == LOAD_FAILED_EXIT_CODE))
 

@@ -84,6 +84,16 @@ def test_the_runtime_s_own_lines_shrink_to_what_went_wrong(logs):
     assert logs.last_words("svm.1.g1.r0", start) == words
 
 
+def test_why_a_model_could_not_be_loaded_is_found_in_what_its_replica_logged(logs):
+    write(logs, event("error", event="failed", message="an earlier run's"))
+    start = write(
+        logs, "noise\n" + event("error", event="failed", message="no such file", traceback="...") + "{broken\n"
+    )
+    assert logs.why_failed("svm.1.g1.r0", start) == "no such file"
+    assert logs.why_failed("svm.1.g1.r0", start + 10_000) is not None, "cut since: the whole log counts"
+    assert logs.why_failed("svm.1.g1.r1", 0) is None
+
+
 def test_who_said_nothing_has_no_last_words(logs):
     assert logs.last_words("svm.1.g1.r0", write(logs, event("info", event="ready"))) is None
     assert logs.last_words("nobody", 0) is None
