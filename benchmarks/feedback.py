@@ -47,10 +47,13 @@ SEED = 5
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one short round: a look, not a figure")
-    quick = parser.parse_args().quick
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=8.0)
+    chosen = parser.parse_args()
+    quick = chosen.quick
     require_wrk()
     out = console()
-    rounds, seconds = (1, 2.0) if quick else (5, 8.0)
+    rounds, seconds = (1, 2.0) if quick else (chosen.rounds, chosen.seconds)
     with clipper_up() as up:
         _deploy(up)
         throughput = _throughput(out, up, QUICK_UPDATES if quick else UPDATES, rounds, seconds / 2)

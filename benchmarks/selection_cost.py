@@ -44,8 +44,11 @@ CASES = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one round of one second a cell: a look, not a figure")
-    quick = parser.parse_args().quick
-    rounds, seconds = (1, 1.0) if quick else (5, 4.0)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=4.0)
+    chosen = parser.parse_args()
+    quick = chosen.quick
+    rounds, seconds = (1, 1.0) if quick else (chosen.rounds, chosen.seconds)
     require_wrk()
     out = console()
     with clipper_up() as up:

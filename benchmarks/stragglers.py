@@ -66,9 +66,11 @@ class Digits(NamedTuple):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_QUERIES} queries: a look, not a figure")
-    quick = parser.parse_args().quick
+    parser.add_argument("--queries", type=int, default=QUERIES, help="to each way of answering")
+    chosen = parser.parse_args()
+    quick = chosen.quick
     out = console()
-    count = QUICK_QUERIES if quick else QUERIES
+    count = QUICK_QUERIES if quick else chosen.queries
     results: dict[str, Any] = {**provenance(), "members": MEMBERS, "slo_ms": SLO_MS, "queries": count, "settings": {}}
     for setting in SETTINGS:
         out.print(f"[dim]{setting.name}: training, starting {MEMBERS} replicas ...[/dim]")
