@@ -1,5 +1,6 @@
 """``python -m clipper_container``: reads the options, sets what has to be set before numpy is imported, serves."""
 
+import contextlib
 import faulthandler
 import os
 import sys
@@ -46,6 +47,7 @@ def _prepare(options: Options) -> None:
         os.environ.setdefault(name, str(options.threads))
     faulthandler.enable()
     keep_freed_memory()
+    _yield_to_the_frontend()
     for stream in (sys.stdout, sys.stderr):
         # What a model prints is kept up to the moment in which it dies, and never raises over an odd character.
         stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]  # a TextIOWrapper
@@ -54,6 +56,18 @@ def _prepare(options: Options) -> None:
 
         limit = options.memory_mb << 20
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+def _yield_to_the_frontend() -> None:
+    """A batch that arrives does not interrupt whoever runs; the kernel finds the replica an idle core, or it waits.
+
+    A frontend writes to its replicas in the middle of a turn. Woken as a normal process, a replica often takes the
+    core away from the frontend that woke it, several thousand times a second; four replicas on two cores answer 1.3 x
+    as much without that.
+    """
+    if hasattr(os, "SCHED_BATCH"):  # Linux
+        with contextlib.suppress(OSError):  # where a sandbox forbids it, all that is lost is some speed
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 if __name__ == "__main__":

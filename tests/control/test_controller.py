@@ -207,6 +207,7 @@ async def test_a_replica_runs_with_its_limits_nicer_and_without_the_server_s_sec
     assert not [name for name in environment if name.startswith("CLIPPER_")]
     assert (environment["OMP_NUM_THREADS"], environment["A_SETTING_OF_THE_MODEL"]) == ("3", "kept")
     assert process.nice() == min(19, psutil.Process().nice() + NICENESS)
+    assert os.sched_getscheduler(replica.pid) == os.SCHED_BATCH
     assert process.rlimit(psutil.RLIMIT_DATA)[0] == 3000 << 20
     assert os.getsid(replica.pid) == replica.pid
 
