@@ -36,6 +36,15 @@ def test_a_models_requirements_are_one_more_image_on_the_same_two():
     assert with_requirements[2].startswith("clipper-sklearn-requirements:")
 
 
+def test_what_the_framework_layer_has_under_another_name_is_not_installed_again():
+    packages = {"mlflow": "3.1.0"}
+    lines = ["mlflow==3.1.0", "pandas==2.2.0"]
+    *_, further = KITCHEN.recipes("mlflow", {"packages": packages, "requirements": lines})
+    assert further.files == {"requirements.txt": b"pandas==2.2.0\n"}
+    assert len(KITCHEN.recipes("mlflow", {"packages": packages, "requirements": lines[:1]})) == 2
+    assert len(KITCHEN.recipes("mlflow", {"packages": packages, "requirements": ["mlflow==3.2.0"]})) == 3
+
+
 def test_the_base_image_has_the_python_that_the_model_was_saved_with():
     framework, _ = KITCHEN.recipes("sklearn", SAVED)
     assert framework.arguments["BASE"] == "python:3.11-slim"

@@ -88,7 +88,7 @@ class Kitchen:
         """The images of a model, each built on the one before it; the last one is run."""
         framework = self._framework(flavor, manifest)
         recipes = [framework, _runtime(_known(flavor), framework.tag())]
-        requirements = manifest.get("requirements")
+        requirements = _not_in_framework(manifest.get("requirements") or (), manifest.get("packages") or {})
         if requirements:
             recipes.append(self._requirements(flavor, recipes[-1].tag(), requirements))
         return recipes
@@ -133,6 +133,12 @@ def pinned(flavor: str, packages: Mapping[str, str]) -> list[str]:
     pins = {_INSTALLED_AS.get(name, name): version.partition("+")[0] for name, version in packages.items()}
     unpinned = [framework] if framework is not None and framework not in pins else []
     return [*unpinned, *(f"{name}=={version}" for name, version in sorted(pins.items()))]
+
+
+def _not_in_framework(requirements: Sequence[str], packages: Mapping[str, str]) -> list[str]:
+    """What the framework layer has under another name (mlflow-skinny for mlflow) is not installed again."""
+    there = {f"{name}=={packages[name]}" for name in _INSTALLED_AS if name in packages}
+    return [line for line in requirements if line.replace(" ", "") not in there]
 
 
 def baked(runtime_tag: str, artifact_dir: Path, labels: Mapping[str, str]) -> Recipe:
