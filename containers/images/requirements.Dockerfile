@@ -4,7 +4,8 @@ FROM ${RUNTIME_IMAGE}
 ARG PIP_OPTIONS=""
 USER 0:0
 COPY wheels /wheels
-COPY requirements.txt /clipper/requirements.txt
-RUN python3 -m pip --python /clipper/venv/bin/python install --no-cache-dir --disable-pip-version-check \
-    --root-user-action=ignore ${PIP_OPTIONS} -r /clipper/requirements.txt
+# requirements.txt, and the wheels that it names beside it.
+COPY own /clipper/own
+RUN cd /clipper/own && python3 -m pip --python /clipper/venv/bin/python install --no-cache-dir \
+    --disable-pip-version-check --root-user-action=ignore ${PIP_OPTIONS} -r requirements.txt
 USER 10001:10001

@@ -12,13 +12,14 @@ from clipper.control.docker.recipes import Kitchen, image_files, pinned
 from clipper.control.docker.tars import add_file, streamed
 from clipper.errors import InvalidRequest
 
+NO_MODEL = Path("no-model")
 KITCHEN = Kitchen("python:{python}-slim", None)
 FLAVORS = ("python", "sklearn", "torch", "tensorflow", "onnx", "mlflow")
 SAVED = {"python": "3.11.7", "packages": {"scikit-learn": "1.9.1", "numpy": "2.4.6"}}
 
 
 def tags(flavor="sklearn", **changed):
-    return [recipe.tag() for recipe in KITCHEN.recipes(flavor, SAVED | changed)]
+    return [recipe.tag() for recipe in KITCHEN.recipes(flavor, SAVED | changed, NO_MODEL)]
 
 
 def test_another_model_of_the_same_versions_has_the_same_images():
@@ -36,17 +37,34 @@ def test_a_models_requirements_are_one_more_image_on_the_same_two():
     assert with_requirements[2].startswith("clipper-sklearn-requirements:")
 
 
+def test_wheels_that_the_requirements_name_go_into_their_layer_and_its_name(tmp_path):
+    wheels = tmp_path / "requirements"
+    wheels.mkdir()
+    (wheels / "own-1-py3-none-any.whl").write_bytes(b"one")
+    saved = SAVED | {"requirements": ["./requirements/own-1-py3-none-any.whl"]}
+    *_, layer = KITCHEN.recipes("sklearn", saved, tmp_path)
+    context = io.BytesIO()
+    layer.context(context)
+    context.seek(0)
+    with tarfile.open(fileobj=context) as tar:
+        names = tar.getnames()
+    assert {"own/requirements.txt", "own/requirements/own-1-py3-none-any.whl"} <= set(names)
+    before = layer.tag()
+    (wheels / "own-1-py3-none-any.whl").write_bytes(b"two")
+    assert layer.tag() != before
+
+
 def test_what_the_framework_layer_has_under_another_name_is_not_installed_again():
     packages = {"mlflow": "3.1.0"}
     lines = ["mlflow==3.1.0", "pandas==2.2.0"]
-    *_, further = KITCHEN.recipes("mlflow", {"packages": packages, "requirements": lines})
-    assert further.files == {"requirements.txt": b"pandas==2.2.0\n"}
-    assert len(KITCHEN.recipes("mlflow", {"packages": packages, "requirements": lines[:1]})) == 2
-    assert len(KITCHEN.recipes("mlflow", {"packages": packages, "requirements": ["mlflow==3.2.0"]})) == 3
+    *_, further = KITCHEN.recipes("mlflow", {"packages": packages, "requirements": lines}, NO_MODEL)
+    assert further.files == {"own/requirements.txt": b"pandas==2.2.0\n"}
+    assert len(KITCHEN.recipes("mlflow", {"packages": packages, "requirements": lines[:1]}, NO_MODEL)) == 2
+    assert len(KITCHEN.recipes("mlflow", {"packages": packages, "requirements": ["mlflow==3.2.0"]}, NO_MODEL)) == 3
 
 
 def test_the_base_image_has_the_python_that_the_model_was_saved_with():
-    framework, _ = KITCHEN.recipes("sklearn", SAVED)
+    framework, _ = KITCHEN.recipes("sklearn", SAVED, NO_MODEL)
     assert framework.arguments["BASE"] == "python:3.11-slim"
 
 
@@ -80,7 +98,7 @@ def test_the_runtime_needs_no_shell_and_is_not_root():
 
 def test_a_context_has_the_same_bytes_every_time(tmp_path):
     (tmp_path / "a-1-py3-none-any.whl").write_bytes(b"wheel")
-    recipe = Kitchen("base", tmp_path).recipes("sklearn", SAVED)[0]
+    recipe = Kitchen("base", tmp_path).recipes("sklearn", SAVED, NO_MODEL)[0]
     contexts = []
     for _ in range(2):
         buffer = io.BytesIO()

@@ -3,6 +3,7 @@
 import pickle
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import cloudpickle
@@ -108,6 +109,27 @@ def test_a_models_own_requirements_are_a_layer_between_the_runtime_and_the_model
     assert image.labels["clipper.image"] == "python-requirements"
     known = [layers(runtime) for runtime in runtimes(engine, "python")]
     assert any(layers(image)[: len(below)] == below for below in known)
+
+
+def test_a_wheel_that_a_model_brings_along_is_in_that_layer(up, tmp_path):
+    wheel = tmp_path / "greetings-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("greetings.py", "HELLO = 'hello'\n")
+        archive.writestr("greetings-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: greetings\nVersion: 1.0\n")
+        archive.writestr(
+            "greetings-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        archive.writestr("greetings-1.0.dist-info/RECORD", "")
+
+    def greet(batch):
+        import greetings  # noqa: PLC0415  # comes with the model
+
+        return [greetings.HELLO for _ in batch]
+
+    server = up()
+    server.cl.deploy_model("model", 1, greet, input_type="doubles", requirements=[str(wheel)])
+    server.cl.register_application("app", input_type="doubles", slo_ms=5000, models=["model"])
+    assert server.cl.predict("app", [1.0]).output == "hello"
 
 
 def test_a_build_that_cannot_be_is_a_sentence(tmp_path):

@@ -25,7 +25,7 @@ async def bake(images: Images, artifact: Path, *, name: str, version: str, tag: 
         content = Path(directory) / "model"
         unpack(artifact, content, MAX_BYTES)
         manifest: dict[str, Any] = decode((content / MANIFEST_NAME).read_bytes(), MANIFEST_NAME)
-        runtime = await images.provide(manifest["flavor"], manifest, tell)
+        runtime = await images.provide(manifest["flavor"], manifest, content, tell)
         recipe = baked(runtime, content, labels_of(name, version, manifest))
         await images.build_as(recipe, tag, tell)
     return manifest

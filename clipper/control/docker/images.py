@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from clipper.control.docker.engine import Engine, EngineRefused, asking, is_missing
@@ -56,8 +57,8 @@ class Images:
         self._prefix = prefix
         self._making: dict[str, _Making] = {}
 
-    async def provide(self, flavor: str, manifest: Mapping[str, Any], tell: Tell) -> str:
-        """The name of an image for such a model, which is on the engine when this returns.
+    async def provide(self, flavor: str, manifest: Mapping[str, Any], artifact_dir: Path, tell: Tell) -> str:
+        """The name of an image for such a model, unpacked there, which is on the engine when this returns.
 
         A cancelled wait ends the building or pulling if nobody else waits for it.
 
@@ -65,7 +66,7 @@ class Images:
             NotPrepared: It cannot be had; its last words are the end of what the engine said.
             EngineRefused: The engine cannot be asked.
         """
-        recipes = await self._engine.call(self._kitchen.recipes, flavor, manifest)
+        recipes = await self._engine.call(self._kitchen.recipes, flavor, manifest, artifact_dir)
         if not self._prefix:
             return await self.build(recipes, tell)
         name = f"{self._prefix}{recipes[1].title_and_version}"

@@ -209,7 +209,10 @@ class DockerManager:
         version = spec.version
         birth.waiting = asyncio.ensure_future(
             self._images.provide(
-                version.spec.flavor, version.manifest, lambda doing: self.on_progress(spec.replica_id, doing)
+                version.spec.flavor,
+                version.manifest,
+                spec.artifact_dir,
+                lambda doing: self.on_progress(spec.replica_id, doing),
             )
         )
         try:

@@ -15,6 +15,7 @@ from typing import IO, Any
 
 import clipper_container
 from clipper.control.docker.tars import add_directory, add_file
+from clipper.control.requirements import WHEELS
 from clipper_container.version import __version__
 
 _PACKAGED = Path(__file__).parent / "images"
@@ -84,13 +85,22 @@ class Kitchen:
     base_image: str
     wheels: Path | None
 
-    def recipes(self, flavor: str, manifest: Mapping[str, Any]) -> list[Recipe]:
-        """The images of a model, each built on the one before it; the last one is run."""
+    def recipes(self, flavor: str, manifest: Mapping[str, Any], artifact_dir: Path) -> list[Recipe]:
+        """The images of a model, each built on the one before it; the last one is run.
+
+        Of the artifact only the wheels that its requirements name go in.
+        """
         framework = self._framework(flavor, manifest)
         recipes = [framework, _runtime(_known(flavor), framework.tag())]
         requirements = _not_in_framework(manifest.get("requirements") or (), manifest.get("packages") or {})
         if requirements:
-            recipes.append(self._requirements(flavor, recipes[-1].tag(), requirements))
+            own = {"own/requirements.txt": "".join(f"{line}\n" for line in requirements).encode()}
+            wheels = artifact_dir / WHEELS
+            recipes.append(
+                self._requirements(
+                    flavor, recipes[-1].tag(), own | ({f"own/{WHEELS}": wheels} if wheels.is_dir() else {})
+                )
+            )
         return recipes
 
     def _framework(self, flavor: str, manifest: Mapping[str, Any]) -> Recipe:
@@ -107,12 +117,12 @@ class Kitchen:
             wheels=self._wheels_of(known),
         )
 
-    def _requirements(self, flavor: str, runtime_tag: str, requirements: Sequence[str]) -> Recipe:
+    def _requirements(self, flavor: str, runtime_tag: str, own: Mapping[str, bytes | Path]) -> Recipe:
         return Recipe(
             f"{flavor}-requirements",
             image_files() / "requirements.Dockerfile",
             {"RUNTIME_IMAGE": runtime_tag, **self._pip_options()},
-            {"requirements.txt": "".join(f"{line}\n" for line in requirements).encode()},
+            own,
             wheels=self._wheels_of(_known(flavor)),
         )
 
