@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo serve test test-frameworks test-docker test-docker-long test-crash check format bench bench-selection clean
+.PHONY: help demo serve test test-frameworks test-docker test-docker-long test-crash check format bench bench-selection bench-containers clean
 
 help:  ## What can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -58,6 +58,9 @@ bench: $(VENV)/.bench  ## Throughput and latency beside the bare server and Mose
 bench-selection: $(VENV)/.installed  ## Policies, ensembles, users, stragglers; what choosing and feedback cost (needs wrk)
 	@for benchmark in recovery ensembles contexts stragglers selection_cost feedback; do \
 		$(BIN)/python benchmarks/$$benchmark.py || exit 1; done
+
+bench-containers: $(VENV)/.installed  ## How replicas scale; what a Docker container costs (needs an engine)
+	@$(BIN)/python benchmarks/scaling.py && $(BIN)/python benchmarks/docker_path.py
 
 clean:  ## Remove what was built
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -8,11 +8,13 @@ import argparse
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
+from rich.console import Console
 from rich.table import Table
 from servers import clipper_up
 from table import console, provenance, save
@@ -23,6 +25,7 @@ MOST_TIMES = 1.3
 """Docker's P50 is to be at most so many times the process manager's."""
 BLOCK = 200
 WARM_UP = 200
+BLOCKS, QUICK_BLOCKS = 50, 5
 
 
 class Caller:
@@ -75,24 +78,35 @@ def measure(blocks: int) -> Iterator[tuple[int, str, float, float]]:
                 yield width, manager, float(np.quantile(sample, 0.5)), float(np.quantile(sample, 0.99))
 
 
+def _times(cells: list[dict[str, Any]], width: int) -> float:
+    p50_ms = {cell["manager"]: cell["p50_ms"] for cell in cells if cell["width"] == width}
+    return p50_ms["docker"] / p50_ms["process"]
+
+
+def show(out: Console, results: Mapping[str, Any]) -> None:
+    """The table."""
+    out.print(f"{results['date']}, {results['machine']}, Python {results['python']}\n{results['command']}")
+    table = Table("doubles", "manager", "P50 ms", "P99 ms", "times the process manager's")
+    for cell in results["cells"]:
+        times = f"{_times(results['cells'], cell['width']):.2f}" if cell["manager"] == "docker" else ""
+        table.add_row(str(cell["width"]), cell["manager"], f"{cell['p50_ms']:.3f}", f"{cell['p99_ms']:.3f}", times)
+    out.print(table)
+    out.print(f"{results['queries']:,} queries each, one after the other, by turns. Allowed: {MOST_TIMES} x.")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a look, not a figure")
-    blocks = 5 if parser.parse_args().quick else 50
+    blocks = QUICK_BLOCKS if parser.parse_args().quick else BLOCKS
     cells = [
         {"width": width, "manager": manager, "p50_ms": p50_s * 1e3, "p99_ms": p99_s * 1e3}
         for width, manager, p50_s, p99_s in measure(blocks)
     ]
-    by_key = {(cell["width"], cell["manager"]): cell for cell in cells}
-    ratios = {w: by_key[w, "docker"]["p50_ms"] / by_key[w, "process"]["p50_ms"] for w in WIDTHS}
-    table = Table("doubles", "manager", "P50 ms", "P99 ms", "times the process manager's")
-    for cell in cells:
-        times = f"{ratios[cell['width']]:.2f}" if cell["manager"] == "docker" else ""
-        table.add_row(str(cell["width"]), cell["manager"], f"{cell['p50_ms']:.3f}", f"{cell['p99_ms']:.3f}", times)
+    ratios = {width: _times(cells, width) for width in WIDTHS}
+    results = {**provenance(), "queries": blocks * BLOCK, "cells": cells, "ratios": ratios}
     out = console()
-    out.print(table)
-    name = "docker-path-quick" if blocks == 5 else "docker-path"
-    out.print(f"Written to {save(name, {**provenance(), 'queries': blocks * BLOCK, 'cells': cells, 'ratios': ratios})}")
+    show(out, results)
+    out.print(f"Written to {save('docker-path-quick' if blocks == QUICK_BLOCKS else 'docker-path', results)}")
     return 0 if max(ratios.values()) <= MOST_TIMES else 1
 
 

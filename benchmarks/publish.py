@@ -1,7 +1,6 @@
 """Writes the figures of the last full runs into the documents. Run after `make bench` and `make bench-selection`.
 
-Those of `make bench` go into the README, between its two markers; those of `make bench-selection` are what
-docs/selection-benchmarks.md consists of.
+Those of `make bench` go into the README, between its two markers; `Document`s consist of the others.
 """
 
 import io
@@ -9,43 +8,69 @@ import json
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from table import RESULTS, WIDTH_OF_A_PIPE
 
 README = Path(__file__).parents[1] / "README.md"
-SELECTION = README.parent / "docs" / "selection-benchmarks.md"
+DOCS = README.parent / "docs"
 START, END = "<!-- figures: start -->\n", "<!-- figures: end -->\n"
 
 
-SELECTION_BENCHMARKS = {
-    "recovery": "Failure recovery: the best of five models breaks for a quarter of the time",
-    "ensembles": "Ensembles are right more often than their best member, and know when",
-    "stragglers": "Sixteen members, some of them late",
-    "contexts": "Users for whom different models are right",
-    "selection-cost": "What choosing and combining cost",
-    "feedback": "How much feedback, and what it costs the predictions beside it",
-}
+class Document(NamedTuple):
+    """A file in docs/ that has the results of several benchmarks: name of the results -> heading."""
+
+    file: str
+    title: str
+    made_by: str
+    benchmarks: Mapping[str, str]
+
+
+DOCUMENTS = (
+    Document(
+        "selection-benchmarks.md",
+        "Figures of the selection layer",
+        "make bench-selection",
+        {
+            "recovery": "Failure recovery: the best of five models breaks for a quarter of the time",
+            "ensembles": "Ensembles are right more often than their best member, and know when",
+            "stragglers": "Sixteen members, some of them late",
+            "contexts": "Users for whom different models are right",
+            "selection-cost": "What choosing and combining cost",
+            "feedback": "How much feedback, and what it costs the predictions beside it",
+        },
+    ),
+    Document(
+        "container-benchmarks.md",
+        "Figures of replicas",
+        "make bench-containers",
+        {
+            "scaling": "Replicas scale throughput, and follow the load by themselves",
+            "docker-path": "What a Docker container costs on the way of a prediction",
+        },
+    ),
+)
 
 
 def main() -> None:
     README.write_text(with_figures(README.read_text()))
-    SELECTION.write_text(selection())
+    for document in DOCUMENTS:
+        (DOCS / document.file).write_text(written(document))
 
 
-def selection() -> str:
-    """The document of the selection's figures, from those results that there are."""
-    parts = [_section(name, title) for name, title in SELECTION_BENCHMARKS.items() if _results(name).exists()]
-    return "# Figures of the selection layer\n\nMade by `make bench-selection`.\n" + "".join(parts)
+def written(document: Document) -> str:
+    """The document, from those results that there are."""
+    parts = [_section(name, title) for name, title in document.benchmarks.items() if _results(name).exists()]
+    return f"# {document.title}\n\nMade by `{document.made_by}`.\n" + "".join(parts)
 
 
 def _section(name: str, title: str) -> str:
     console = Console(width=WIDTH_OF_A_PIPE, file=io.StringIO())
     import_module(name.replace("-", "_")).show(console, json.loads(_results(name).read_text()))
     printed = "\n".join(line.rstrip() for line in console.file.getvalue().strip().splitlines())
-    picture = f"../benchmarks/results/{name}.png"
-    return f"\n## {title}\n\n![{title}]({picture})\n\n```text\n{printed}\n```\n"
+    picture = f"![{title}](../benchmarks/results/{name}.png)\n\n" if _results(name).with_suffix(".png").exists() else ""
+    return f"\n## {title}\n\n{picture}```text\n{printed}\n```\n"
 
 
 def _results(name: str) -> Path:
