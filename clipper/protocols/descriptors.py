@@ -26,7 +26,7 @@ def _read() -> FileDescriptorSet:
 def _load(sources: FileDescriptorSet) -> tuple[DescriptorPool, dict[str, FileDescriptorProto]]:
     pool = DescriptorPool()
     for source in sources.file:  # protoc lists what a file imports before it
-        pool.Add(source)  # type: ignore[no-untyped-call]  # as types-protobuf has it
+        pool.Add(source)
     return pool, {source.name: source for source in sources.file}
 
 
@@ -44,7 +44,7 @@ def file_of(symbol: str) -> FileDescriptor:
     Raises:
         KeyError: None does.
     """
-    return POOL.FindFileContainingSymbol(symbol)  # type: ignore[no-any-return, no-untyped-call]  # untyped before 7
+    return POOL.FindFileContainingSymbol(symbol)
 
 
 def service_named(name: str) -> ServiceDescriptor:
@@ -53,7 +53,7 @@ def service_named(name: str) -> ServiceDescriptor:
     Raises:
         KeyError: There is none.
     """
-    return POOL.FindServiceByName(name)  # type: ignore[no-any-return, no-untyped-call]  # untyped before 7
+    return POOL.FindServiceByName(name)
 
 
 class Messages:
@@ -67,7 +67,7 @@ class Messages:
 
     def __getattr__(self, name: str) -> Any:
         try:
-            descriptor = POOL.FindMessageTypeByName(f"{self._package}.{name}")  # type: ignore[no-untyped-call]  # untyped before 7
+            descriptor = POOL.FindMessageTypeByName(f"{self._package}.{name}")
         except KeyError:
             raise AttributeError(f"The package {self._package} has no message {name}.") from None
         found = GetMessageClass(descriptor)

@@ -26,6 +26,7 @@ from clipper.server.sync import SnapshotSync
 from clipper.settings import Settings
 from clipper.state.feedback import FeedbackStore
 from clipper.state.store import Store
+from clipper_frontends.grpc.server import GrpcServer
 from clipper_frontends.rest.app import Scrape, create_query_app
 from clipper_frontends.rest.exposition import Exposition, Measured
 from clipper_frontends.rest.lane import Lane
@@ -97,7 +98,8 @@ class Alone:
 class Frontend:
     """Serves queries as the store says. Give it a bound socket; it owns it from then on.
 
-    Its metrics and its status include the ``others``. With ``scrape``, the metrics are another process's business.
+    gRPC is served on ``grpc_port`` of the settings' host (None: the one that the settings say). Its metrics and its status
+    include the ``others``. With ``scrape``, the metrics are another process's business.
     """
 
     def __init__(
@@ -107,6 +109,7 @@ class Frontend:
         feedback: FeedbackStore,
         listener: socket.socket,
         *,
+        grpc_port: int | None = None,
         others: Others | None = None,
         scrape: Scrape | None = None,
     ) -> None:
@@ -129,6 +132,16 @@ class Frontend:
             limits=Limits.of(settings),
             lane=self._lane,
         )
+        self.grpc = GrpcServer(
+            settings.host,
+            settings.grpc_port if grpc_port is None else grpc_port,
+            engine=self.engine,
+            feedback=self.feedback,
+            limits=Limits.of(settings),
+            refused=self._lane.counters.refused,
+            shared=settings.frontends > 1,
+            clock=timers.now,
+        )
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -138,7 +151,12 @@ class Frontend:
             StoreUnavailable: There is no configuration to serve by.
         """
         await self.follow()
+        await self.take_queries()
+
+    async def take_queries(self) -> None:
+        """Listen, for REST and for gRPC."""
         await self.server.start()
+        await self.grpc.start()
 
     async def follow(self) -> None:
         """Read the configuration, and follow it from then on."""
@@ -162,15 +180,18 @@ class Frontend:
         last_answers_s = min(LAST_ANSWERS_S, grace_s / 4)
         try:
             async with asyncio.timeout(grace_s - last_answers_s):
-                await self.server.stop(grace_s)
+                await self._stop_servers(grace_s)
         except TimeoutError:
             self.engine.close()
-            await self.server.stop(last_answers_s)
+            await self._stop_servers(last_answers_s)
         await self.feedback.close(last_answers_s)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.engine.close()
+
+    async def _stop_servers(self, grace_s: float) -> None:
+        await asyncio.gather(self.server.stop(grace_s), self.grpc.stop(grace_s))
 
     def measure(self) -> Measured:
         """What this frontend measures, the others left out."""

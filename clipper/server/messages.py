@@ -23,6 +23,7 @@ class Begin(msgspec.Struct, tag="begin"):
     settings: dict[str, Any]
     host: str
     port: int
+    grpc_port: int
 
 
 class Changed(msgspec.Struct, tag="changed"):

@@ -63,7 +63,11 @@ class Node:
             controller = Controller(store, artifacts, manager, settings, secrets=secrets_of(settings))
             workers = Workers(settings, *query_socket.getsockname()[:2])
             frontend = Frontend(settings, store, feedback, query_socket, others=workers)
-            addresses: dict[str, str | None] = {"query": frontend.server.url, "admin": None, "grpc": None}
+            addresses: dict[str, str | None] = {
+                "query": frontend.server.url,
+                "admin": None,
+                "grpc": frontend.grpc.address,
+            }
             context = AdminContext(
                 settings,
                 store,
@@ -83,7 +87,7 @@ class Node:
             addresses["admin"] = admin.url
             await controller.start()
             try:
-                workers.start(frontend.exposition.text, partial(_report_stall, controller))
+                workers.start(frontend.grpc.port, frontend.exposition.text, partial(_report_stall, controller))
                 stack.callback(store.subscribe(workers.changed))
                 await frontend.start()
                 await admin.start()

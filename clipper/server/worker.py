@@ -112,7 +112,8 @@ async def work() -> None:
         stack.push_async_callback(store.close)
         feedback = await SqliteFeedbackStore.open(settings.data_dir)
         stack.push_async_callback(feedback.close)
-        frontend = Frontend(settings, store, feedback, join(begin.host, begin.port), scrape=main.scrape)
+        listener = join(begin.host, begin.port)
+        frontend = Frontend(settings, store, feedback, listener, grpc_port=begin.grpc_port, scrape=main.scrape)
         serving = asyncio.create_task(_serve(frontend, main))
         ended = asyncio.create_task(_obey(incoming, frontend, main))
         await asyncio.wait([serving, ended], return_when=asyncio.FIRST_COMPLETED)
@@ -143,7 +144,7 @@ async def _serve(frontend: Frontend, main: Main) -> None:
         async with asyncio.timeout(READY_WAIT_S):
             while not frontend.engine.ready()[0]:  # noqa: ASYNC110  # asked of many links; only at the start
                 await asyncio.sleep(LOOK_S)
-    await frontend.server.start()
+    await frontend.take_queries()
     while True:
         main.tell(report(frontend.measure(), view_of(frontend.engine), frontend.engine.fleet.unanswered_s()))
         await _news(frontend.engine)

@@ -25,20 +25,26 @@ class Workers:
         self.past = Measured()
         self._interval_s = settings.reconcile_interval_s
         told = settings.model_dump(mode="json", exclude={"admin_token"})
-        self._begins = [Begin(number, told, host, port) for number in range(1, settings.frontends)]
+        self._told = told
+        self._address = host, port
+        self._numbers = range(1, settings.frontends)
         self._processes: list[WorkerProcess] = []
         self._news = asyncio.Event()
         self._on_stalled: Callable[[str, float], None] = lambda _replica_id, _seconds: None
 
-    def start(self, expose: Callable[[str], tuple[bytes, str]], on_stalled: Callable[[str, float], None]) -> None:
+    def start(
+        self, grpc_port: int, expose: Callable[[str], tuple[bytes, str]], on_stalled: Callable[[str, float], None]
+    ) -> None:
         """Start them, and keep them running.
 
         Args:
+            grpc_port: Where gRPC is taken.
             expose: From an ``Accept`` header to the metrics of the whole server and their content type.
             on_stalled: Told of the replicas at which batches of theirs are away, and for how many seconds.
         """
         self._on_stalled = on_stalled
-        self._processes = [WorkerProcess(begin, expose, self._on_report, self._on_end) for begin in self._begins]
+        begins = [Begin(number, self._told, *self._address, grpc_port) for number in self._numbers]
+        self._processes = [WorkerProcess(begin, expose, self._on_report, self._on_end) for begin in begins]
 
     def changed(self) -> None:
         """The store changed: let them follow at once."""
