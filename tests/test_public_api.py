@@ -37,6 +37,7 @@ METHODS = {
     "link_model_to_app": "app_name model_name",
     "predict": "app x uid timeout_ms version explain",
     "predict_batch": "app xs uid timeout_ms version explain",
+    "predict_stream": "app xs uid timeout_ms version explain",
     "read_feedback": "app since until",
     "register_application": "name input_type slo_ms default_output policy models min_confidence loss loss_range "
     "log_inputs",

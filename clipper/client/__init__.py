@@ -6,6 +6,7 @@ from clipper.client.feedback import Rejected, UpdateResult
 from clipper.client.operations.applications import NO_DEFAULT
 from clipper.client.operations.deployment import DeployProgress
 from clipper.client.prediction import Prediction
+from clipper.client.steps import Protocol
 
 __all__ = [
     "NO_DEFAULT",
@@ -21,7 +22,13 @@ __all__ = [
 
 
 def connect(
-    url: str | None = None, token: str | None = None, query_url: str | None = None, *, timeout_s: float = 30.0
+    url: str | None = None,
+    token: str | None = None,
+    query_url: str | None = None,
+    *,
+    timeout_s: float = 30.0,
+    protocol: Protocol = "rest",
+    grpc_address: str | None = None,
 ) -> Connection:
     """A connection to the server whose admin API is at ``url``.
 
@@ -30,14 +37,23 @@ def connect(
         token: The admin token; by default ``CLIPPER_ADMIN_TOKEN`` of the environment.
         query_url: Where queries go; by default what the admin API says.
         timeout_s: How long a call may wait for the server.
+        protocol: What predictions are asked by, over connections that are kept: ``rest``, or ``grpc``, by which numpy
+            arrays travel as their memory. Streams are gRPC in any case; everything else is REST.
+        grpc_address: Where gRPC is taken, as ``host:port``; by default what the admin API says.
 
     Nothing is sent before the first call; a server that is not there shows then, as `clipper.Unreachable`.
     """
-    return Connection(url, token, query_url, timeout_s=timeout_s)
+    return Connection(url, token, query_url, timeout_s=timeout_s, protocol=protocol, grpc_address=grpc_address)
 
 
 def connect_async(
-    url: str | None = None, token: str | None = None, query_url: str | None = None, *, timeout_s: float = 30.0
+    url: str | None = None,
+    token: str | None = None,
+    query_url: str | None = None,
+    *,
+    timeout_s: float = 30.0,
+    protocol: Protocol = "rest",
+    grpc_address: str | None = None,
 ) -> AsyncConnection:
     """`connect` for programs with an event loop; every method is awaited, with the same arguments and results."""
-    return AsyncConnection(url, token, query_url, timeout_s=timeout_s)
+    return AsyncConnection(url, token, query_url, timeout_s=timeout_s, protocol=protocol, grpc_address=grpc_address)

@@ -1,16 +1,21 @@
 """The connection for ordinary programs: every call blocks until it is answered."""
 
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 import httpx
 
 from clipper.client.http import BROKEN, client_options, failures_as_ours, open_session, payload, url_of
 from clipper.client.operations import applications, deployment, feedback, models, queries, rehearsal
+from clipper.client.prediction import Prediction
 from clipper.client.signatures import describe_as
-from clipper.client.steps import Pause, Reply, Request, Session, Step, Steps, Work
+from clipper.client.steps import Call, Pause, Protocol, Reply, Request, Session, Step, Steps, Work
+
+if TYPE_CHECKING:
+    from clipper.client.channels import BlockingChannel
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -34,11 +39,20 @@ class Connection:
     """
 
     def __init__(
-        self, url: str | None = None, token: str | None = None, query_url: str | None = None, *, timeout_s: float = 30.0
+        self,
+        url: str | None = None,
+        token: str | None = None,
+        query_url: str | None = None,
+        *,
+        timeout_s: float = 30.0,
+        protocol: Protocol = "rest",
+        grpc_address: str | None = None,
     ) -> None:
-        self.session = open_session(url, token, query_url)
+        self.session = open_session(url, token, query_url, grpc_address, protocol)
         self._timeout_s = timeout_s
         self._client = httpx.Client(**client_options(self.session, timeout_s))
+        self._grpc: BlockingChannel | None = None
+        self._opening = threading.Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -49,6 +63,8 @@ class Connection:
     def close(self) -> None:
         """Close the connections to the server; this object is of no use afterwards."""
         self._client.close()
+        if self._grpc is not None:
+            self._grpc.close()
 
     def carry_out(self, steps: Steps[T]) -> T:
         """Do what the steps say, one after the other, and return what they come to."""
@@ -66,6 +82,8 @@ class Connection:
         match step:
             case Request():
                 return self._send(step)
+            case Call():
+                return self._channel().call(step)
             case Pause():
                 time.sleep(step.seconds)
             case Work():
@@ -85,6 +103,45 @@ class Connection:
 
     predict = _method(queries.predict)
     predict_batch = _method(queries.predict_batch)
+
+    def predict_stream(
+        self,
+        app: str,
+        xs: Iterable[Any],
+        *,
+        uid: str | None = None,
+        timeout_ms: float | None = None,
+        version: str | int | None = None,
+        explain: bool = False,
+    ) -> Iterator[tuple[int, Prediction]]:
+        """Ask an application for as long as there are inputs; answers come as they are ready, over one gRPC stream.
+
+        Args:
+            app: The application's name.
+            xs: The inputs: a list or array, or an iterator, which is read as the server takes them.
+            uid: As with `predict`, for all of them; so are the other options.
+            timeout_ms: The time for each of them.
+            version: Force a version of the model (policy ``single`` only).
+            explain: Ask for the decision behind each answer.
+
+        Yields:
+            ``(i, prediction)`` in the order of the answers, ``i`` counting the inputs from 0. An input that fails has
+            its ``error`` set. Leaving the loop cancels what is under way.
+
+        Raises:
+            Unavailable: The server shuts down, or has no gRPC address.
+            Unreachable: The connection broke; what has no answer yet may be asked again.
+        """
+        self.carry_out(queries.grpc_address(self.session))
+        yield from self._channel().stream(app, xs, queries.query_options(uid, timeout_ms, version, explain))
+
+    def _channel(self) -> "BlockingChannel":
+        from clipper.client.channels import BlockingChannel  # noqa: PLC0415  # gRPC is not imported by programs that do not use it
+
+        with self._opening:
+            if self._grpc is None:
+                self._grpc = BlockingChannel(self.session.grpc_address or "", self._timeout_s)
+            return self._grpc
 
     update = _method(feedback.update)
     update_many = _method(feedback.update_many)

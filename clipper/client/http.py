@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from clipper.client.steps import Request, Session, Upload
+from clipper.client.steps import Protocol, Request, Session, Upload
 from clipper.errors import InvalidRequest, Unreachable
 from clipper.settings import LOOPBACK_HOSTS
 
@@ -40,15 +40,19 @@ def admin_address(url: str | None) -> str:
     return address(url or os.environ.get("CLIPPER_URL") or DEFAULT_URL)
 
 
-def open_session(url: str | None, token: str | None, query_url: str | None) -> Session:
+def open_session(
+    url: str | None, token: str | None, query_url: str | None, grpc_address: str | None, protocol: Protocol
+) -> Session:
     """The addresses and the token of a connection; what is not given comes from the environment.
 
     Raises:
-        InvalidRequest: One of the addresses is none.
+        InvalidRequest: One of the addresses is none, or there is no such protocol.
     """
+    if protocol not in {"rest", "grpc"}:
+        raise InvalidRequest(f"protocol must be 'rest' or 'grpc', got {protocol!r}.")
     if token is None:
         token = os.environ.get("CLIPPER_ADMIN_TOKEN")
-    return Session(admin_address(url), token, address(query_url) if query_url else None)
+    return Session(admin_address(url), token, address(query_url) if query_url else None, grpc_address, protocol)
 
 
 def client_options(session: Session, timeout_s: float) -> dict[str, Any]:

@@ -48,6 +48,15 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class Call:
+    """One call to the gRPC address; comes to the reply's message. ``repeatable`` as with `Request`."""
+
+    method: str
+    message: Any
+    repeatable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Pause:
     """Wait before the next step."""
 
@@ -86,16 +95,29 @@ class Reply:
         return value
 
 
-Step: TypeAlias = Request | Pause | Work
+Step: TypeAlias = Request | Call | Pause | Work
+Protocol: TypeAlias = Literal["rest", "grpc"]
 Steps: TypeAlias = Generator[Step, Any, T]
 
 
 class Session:
-    """What the operations of one connection share: where the server is, and the query address once that is known."""
+    """What the operations of one connection share: where the server is, and the query addresses once they are known.
 
-    __slots__ = ("admin_url", "query_url", "token")
+    ``protocol`` is what predictions are asked by; ``grpc_address`` is ``host:port``.
+    """
 
-    def __init__(self, admin_url: str, token: str | None, query_url: str | None) -> None:
+    __slots__ = ("admin_url", "grpc_address", "protocol", "query_url", "token")
+
+    def __init__(
+        self,
+        admin_url: str,
+        token: str | None,
+        query_url: str | None,
+        grpc_address: str | None = None,
+        protocol: Protocol = "rest",
+    ) -> None:
         self.admin_url = admin_url
         self.token = token
         self.query_url = query_url
+        self.grpc_address = grpc_address
+        self.protocol = protocol

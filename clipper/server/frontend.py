@@ -98,8 +98,8 @@ class Alone:
 class Frontend:
     """Serves queries as the store says. Give it a bound socket; it owns it from then on.
 
-    gRPC is served on ``grpc_port`` of the settings' host (None: the one that the settings say). Its metrics and its status
-    include the ``others``. With ``scrape``, the metrics are another process's business.
+    gRPC is served on ``grpc_port`` of the settings' host (None: the one that the settings say). Its metrics and its
+    status include the ``others``. With ``scrape``, the metrics are another process's business.
     """
 
     def __init__(

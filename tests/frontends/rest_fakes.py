@@ -60,6 +60,14 @@ class FakeEngine:
             asyncio.get_running_loop().call_soon(self.release, ticket)
         return ticket
 
+    async def predict(self, query: Query) -> Answer:
+        answered = asyncio.get_running_loop().create_future()
+        ticket = self.submit(query, answered.set_result)
+        try:
+            return await answered
+        finally:
+            self.cancel(ticket)
+
     def cancel(self, ticket: FakeTicket) -> None:
         if ticket in self.waiting:
             self.waiting.remove(ticket)

@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import quote
 
 from clipper.client.prediction import Prediction, from_body
-from clipper.client.steps import Request, Session, Steps
+from clipper.client.steps import Call, Request, Session, Steps
 from clipper.errors import Unavailable
 from clipper.json_encoding import encode
 
@@ -35,7 +35,12 @@ def predict(  # noqa: D417 (the connection passes itself)
         InvalidInput: The input has another type or width than the application takes.
         Overloaded, DeadlineExceeded, NoModelReady, ModelError: No answer, and the application has no default output.
     """
-    options = _options(uid, timeout_ms, version, explain)
+    options = query_options(uid, timeout_ms, version, explain)
+    if session.protocol == "grpc":
+        from clipper.client import messages  # noqa: PLC0415  # gRPC is not imported by programs that do not use it
+
+        yield from grpc_address(session)
+        return messages.prediction((yield Call("Predict", messages.predict_request(app, x, options), repeatable=True)))
     return from_body((yield from query(session, app, "predict", {"input": x} | options, repeatable=True)))
 
 
@@ -59,7 +64,13 @@ def predict_batch(
     """
     if not hasattr(xs, "tolist"):
         xs = list(xs)
-    options = _options(uid, timeout_ms, version, explain)
+    options = query_options(uid, timeout_ms, version, explain)
+    if session.protocol == "grpc":
+        from clipper.client import messages  # noqa: PLC0415  # as above
+
+        yield from grpc_address(session)
+        reply = yield Call("PredictBatch", messages.batch_request(app, xs, options), repeatable=True)
+        return [messages.prediction(one) for one in reply.predictions]
     body = yield from query(session, app, "predict", {"input_batch": xs} | options, repeatable=True)
     return [from_body(element) for element in body["batch_predictions"]]
 
@@ -81,6 +92,16 @@ def _discover(session: Session) -> Steps[str]:
     return str(status["query"])
 
 
+def grpc_address(session: Session) -> Steps[str]:
+    """Where gRPC is taken; asked of the admin API where it is not known."""
+    if session.grpc_address is None:
+        status = yield from get_status(session)
+        if not status.get("grpc"):
+            raise Unavailable("The server has no gRPC address; pass grpc_address to connect().")
+        session.grpc_address = str(status["grpc"])
+    return session.grpc_address
+
+
 def get_status(_session: Session) -> Steps[dict[str, Any]]:
     """What ``clipper status`` shows: addresses, readiness, applications, models with versions, replicas, rates."""
     reply = yield Request("GET", "/admin/status", repeatable=True)
@@ -88,7 +109,10 @@ def get_status(_session: Session) -> Steps[dict[str, Any]]:
     return status
 
 
-def _options(uid: str | None, timeout_ms: float | None, version: str | int | None, explain: bool) -> dict[str, Any]:
+def query_options(
+    uid: str | None, timeout_ms: float | None, version: str | int | None, explain: bool
+) -> dict[str, Any]:
+    """The optional fields of a query, as every protocol has them."""
     options: dict[str, Any] = {"explain": True} if explain else {}
     if uid is not None:
         options["uid"] = uid
