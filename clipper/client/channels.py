@@ -1,5 +1,6 @@
 """Calls to ``clipper.v1.Clipper``, blocking and awaited, and gRPC's failures as ours."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -122,14 +123,15 @@ class AsyncChannel:
             async for reply in call:
                 for message in reply.predictions:
                     yield message.id, prediction(message)
-        except grpc.RpcError as error:
+        except asyncio.CancelledError:
+            # grpc.aio also ends a call like this whose requests have raised; that is no cancellation.
             if failures and isinstance(failures[0], Exception):
                 raise failures[0] from None
+            raise
+        except grpc.RpcError as error:
             raise as_ours(error, self._address) from None
         finally:
             call.cancel()
-        if failures and isinstance(failures[0], Exception):
-            raise failures[0]
 
 
 class _Methods:

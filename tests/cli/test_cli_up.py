@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 
+import grpc
 import httpx
 import pytest
 
@@ -40,7 +41,8 @@ def test_the_ready_line_and_a_graceful_end(up):
     process = up()
     addresses = json.loads(process.stdout.readline())
     assert set(addresses) == {"query", "admin", "grpc"}
-    assert addresses["grpc"] is None
+    with grpc.insecure_channel(addresses["grpc"]) as channel:
+        grpc.channel_ready_future(channel).result(timeout=10)
     assert httpx.get(f"{addresses['query']}/v2/health/ready").status_code == 200
     with clipper.connect(addresses["admin"]) as cl:
         assert cl.get_status()["query"] == addresses["query"]

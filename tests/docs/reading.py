@@ -84,10 +84,14 @@ class Session:
             )
         self.servers.append(server)
         assert server.stdout is not None
-        ready = re.search(r'"query": ?"(\S+?)", ?"admin": ?"(\S+?)"', server.stdout.readline())
+        ready = re.search(r'"query": ?"(\S+?)", ?"admin": ?"(\S+?)", ?"grpc": ?"(\S+?)"', server.stdout.readline())
         assert ready, self.log.read_text()
         self.environment["CLIPPER_URL"] = ready[2]
-        self.addresses = {"http://127.0.0.1:1337": ready[1], "http://127.0.0.1:1338": ready[2]}
+        self.addresses = {
+            "http://127.0.0.1:1337": ready[1],
+            "http://127.0.0.1:1338": ready[2],
+            "127.0.0.1:1339": ready[3],
+        }
 
     def _apply(self, text: str) -> None:
         named = re.match(r"# (\S+\.yaml)\n", text)
