@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo serve test test-frameworks test-docker test-docker-long test-crash check format bench bench-selection bench-containers clean
+.PHONY: help demo serve test test-frameworks test-docker test-docker-long test-crash check format bench bench-grpc \
+	bench-selection bench-containers clean
 
 help:  ## What can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
-$(VENV)/.installed: pyproject.toml containers/pyproject.toml
+$(VENV)/.installed: pyproject.toml containers/pyproject.toml hatch_build.py $(shell find proto -name "*.proto")
 	@$(PYTHON) -c 'import sys; sys.exit("Clipper needs Python 3.11 or newer, this is " + sys.version.split()[0] + \
 		". Name another one: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -54,6 +55,9 @@ $(VENV)/.bench: $(VENV)/.installed
 
 bench: $(VENV)/.bench  ## Throughput and latency beside the bare server and Mosec (needs wrk); batching policies
 	@$(BIN)/python benchmarks/serving.py && $(BIN)/python benchmarks/batching.py
+
+bench-grpc: $(VENV)/.installed  ## gRPC beside a bare grpc.aio server: unary calls and streams
+	@$(BIN)/python benchmarks/grpc.py
 
 bench-selection: $(VENV)/.installed  ## Policies, ensembles, users, stragglers; what choosing and feedback cost (needs wrk)
 	@for benchmark in recovery ensembles contexts stragglers selection_cost feedback; do \

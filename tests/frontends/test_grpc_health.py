@@ -80,9 +80,13 @@ def test_our_open_inference_protocol_is_the_one_of_tritonclient_and_both_are_in_
 async def test_a_client_that_pings_while_it_is_idle_is_not_sent_away(served):
     """A server with gRPC's defaults tells such a client "too_many_pings" and disconnects it."""
     pings = [("grpc.keepalive_time_ms", 50), ("grpc.keepalive_permit_without_calls", 1)]
-    pings += [("grpc.http2.max_pings_without_data", 0), ("grpc.use_local_subchannel_pool", 1)]
+    pings += [
+        ("grpc.http2.max_pings_without_data", 0),
+        ("grpc.http2.min_time_between_pings_ms", 50),
+        ("grpc.use_local_subchannel_pool", 1),
+    ]
     async with grpc.aio.insecure_channel(served.server.address, options=pings) as channel:
         await channel.channel_ready()
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.7):
+            async with asyncio.timeout(4.0):  # such a server does so after 3 s, however short the interval is
                 await channel.wait_for_state_change(grpc.ChannelConnectivity.READY)
