@@ -7,7 +7,10 @@
         current: 2                      # without it, what is newly deployed gets the traffic
         versions:
           - {version: 1, path: svm-1.pkl}
-          - {version: 2, path: svm-2.pkl, replicas: 2, batching: "fixed:32"}
+          - {version: 2, path: svm-2.pkl, replicas: {min: 1, max: 4}, batching: "fixed:32", canary: 5%}
+      - name: far
+        versions:
+          - {version: 1, address: "tcp:gpu-1:9000", secret_file: secret, input_type: doubles}
     applications:
       - {name: digits, input_type: doubles, slo_ms: 20, default_output: -1, models: [svm]}
     links:
@@ -24,20 +27,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 from pydantic import ValidationError, model_validator
 
-from clipper.domain import (
-    Application,
-    Batching,
-    Caching,
-    Frozen,
-    InputType,
-    KeptWarm,
-    Limits,
-    Name,
-    VersionName,
-    WantedReplicas,
-)
+from clipper.client.operations.external import SERVERS
+from clipper.deployment import Canary, Replicas
+from clipper.domain import Application, Batching, Caching, InputType, KeptWarm, Limits
 from clipper.errors import Conflict, InvalidModel, InvalidRequest, NotFound, UnknownApplication
+from clipper.frozen import Frozen, Name, VersionName
 from clipper.packaging import Package, package
+from clipper.packaging.images import SCHEME
 from clipper.validation import invalid_request
 
 if TYPE_CHECKING:
@@ -48,25 +44,41 @@ CHANGEABLE = ("replicas", "batching", "caching", "limits")
 
 
 class FileVersion(Frozen):
-    """A version and where its model is, relative to the file. The other fields are those of ``clipper deploy``."""
+    """A version and where its model is, relative to the file. The other fields are those of ``clipper deploy``.
+
+    ``address`` and ``secret_file`` are those of ``clipper register``, for what runs already. ``canary`` counts when the
+    version is deployed; whether it has proved itself is then for the server to say.
+    """
 
     version: VersionName
     path: Path | None = None
+    address: str | None = None
+    secret_file: Path | None = None
     flavor: Name | None = None
     input_type: InputType | None = None
     method: Literal["predict", "predict_proba"] | None = None
     example_input: Any = None
     requirements: Path | tuple[str, ...] | None = None
-    replicas: WantedReplicas = 1
+    replicas: Replicas = 1
+    canary: Canary | None = None
     batching: Batching = Batching()
     caching: Caching = Caching()
     limits: Limits = Limits()
 
     @model_validator(mode="after")
     def _has_a_model(self) -> "FileVersion":
-        if self.path is None and self.flavor != "noop":
+        if self.path is not None and self.address is not None:
+            raise ValueError("has the 'path' of a saved model or the 'address' of one that runs, not both")
+        if self.path is None and self.address is None and self.flavor != "noop":
             raise ValueError("needs the 'path' of a saved model; only 'flavor: noop' does without")
+        if self.secret_file is not None and not self.is_container:
+            raise ValueError("has a 'secret_file', which is for a container that runs at an 'address'")
         return self
+
+    @property
+    def is_container(self) -> bool:
+        """Whether it is a container that somebody else runs."""
+        return self.address is not None and not self.address.startswith((*SERVERS, SCHEME))
 
 
 class FileModel(Frozen):
@@ -137,16 +149,40 @@ def _apply_model(cl: "Connection", model: FileModel, deployed: list[tuple[str, s
     existing = _versions_on_server(cl, model.name)
     for version in model.versions:
         with tempfile.TemporaryDirectory(prefix="clipper-") as directory:
-            packaged = _packaged(version, Path(directory))
+            packaged = None if version.is_container else _packaged(version, Path(directory))
             there = existing.get(version.version)
-            if there is not None and (there["state"] != "failed" or _is_same(packaged, there)):
+            if there is not None and (there["state"] != "failed" or _is_same(version, packaged, there)):
                 yield _change_version(cl, model.name, version, there, packaged)
                 continue
-            promote = model.current in {None, version.version}
-            cl.send_package(model.name, version.version, packaged, promote=promote, **_changeable(version))
+            promote = model.current in {None, version.version} or version.canary is not None
+            sent = _changeable(version) | {"canary": version.canary}
+            if packaged is None:
+                _register(cl, model.name, version, promote=promote, settings=sent)
+            else:
+                cl.send_package(model.name, version.version, packaged, promote=promote, **sent)
         deployed.append((model.name, version.version))
         yield f"version {model.name}:{version.version} deployed"
     yield from _settle_model(cl, model)
+
+
+def _register(
+    cl: "Connection", model: str, version: FileVersion, *, promote: bool, settings: Mapping[str, Any]
+) -> None:
+    try:
+        secret = None if version.secret_file is None else version.secret_file.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidRequest(f"'{version.secret_file}' cannot be read: {error}.") from None
+    cl.register_model(
+        model,
+        version.version,
+        str(version.address),
+        input_type=version.input_type or "doubles",
+        num_replicas=settings["replicas"],
+        secret=secret,
+        promote=promote,
+        wait=False,
+        **{field: value for field, value in settings.items() if field != "replicas"},
+    )
 
 
 def _settle_model(cl: "Connection", model: FileModel) -> Iterator[str]:
@@ -156,20 +192,22 @@ def _settle_model(cl: "Connection", model: FileModel) -> Iterator[str]:
     if model.keep_warm not in {None, info["keep_warm"]}:
         cl.update_model(model.name, keep_warm=model.keep_warm)
         yield f"model {model.name} changed: keep_warm"
-    if model.current not in {None, info["target"]}:
+    proves_itself = {version.version for version in model.versions if version.canary is not None}
+    if model.current not in {None, info["target"], *proves_itself}:
         cl.set_model_version(model.name, str(model.current))
         yield f"model {model.name} promoted to {model.current}"
 
 
 def _change_version(
-    cl: "Connection", model: str, version: FileVersion, there: Mapping[str, Any], packaged: Package
+    cl: "Connection", model: str, version: FileVersion, there: Mapping[str, Any], packaged: Package | None
 ) -> str:
     name = f"{model}:{version.version}"
-    if not _is_same(packaged, there):
+    if not _is_same(version, packaged, there):
         raise Conflict(
-            f"The version {name} exists with another content than '{version.path}'. Give the new content a new version."
+            f"The version {name} exists with another content than '{version.path or version.address}'. Give the new "
+            "content a new version."
         )
-    on_server = {**there, "replicas": there["replicas"]["wanted"]}
+    on_server = {**there, "replicas": there["replicas"]["bounds"] or there["replicas"]["wanted"]}
     given = {field: value for field, value in _changeable(version).items() if field in version.model_fields_set}
     changes = {field: value for field, value in given.items() if value != on_server[field]}
     if not changes:
@@ -184,7 +222,9 @@ def _not_serving(model: str, there: Mapping[str, Any]) -> str:
     return f" (it failed: {there['reason']})" if there["state"] == "failed" else ""
 
 
-def _is_same(packaged: Package, there: Mapping[str, Any]) -> bool:
+def _is_same(version: FileVersion, packaged: Package | None, there: Mapping[str, Any]) -> bool:
+    if packaged is None:
+        return bool(version.address == there["address"])
     return (packaged.digest(), packaged.flavor) == (there["digest"], there["flavor"])
 
 
@@ -223,9 +263,9 @@ def _versions_on_server(cl: "Connection", model: str) -> dict[str, dict[str, Any
 def _packaged(version: FileVersion, directory: Path) -> Package:
     try:
         return package(
-            version.path,
+            version.address or version.path,
             directory,
-            input_type=version.input_type,
+            input_type=version.input_type or ("doubles" if version.address else None),
             flavor=version.flavor,
             method=version.method,
             example_input=version.example_input,
@@ -241,7 +281,7 @@ def _changeable(version: FileVersion) -> dict[str, Any]:
 
 def _with_absolute_paths(plan: Plan, directory: Path) -> Plan:
     def absolute(version: FileVersion) -> FileVersion:
-        named = {"path": version.path, "requirements": version.requirements}
+        named = {"path": version.path, "requirements": version.requirements, "secret_file": version.secret_file}
         paths = {field: directory / path for field, path in named.items() if isinstance(path, Path)}
         return version.model_copy(update=paths)
 

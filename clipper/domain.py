@@ -9,14 +9,12 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 import msgspec
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, field_validator, model_validator
 
-MAX_NAME_CHARS = 63
-NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+from clipper.deployment import Canary, External, Replicas, Rollout, Scale
+from clipper.frozen import Count, Flag, Frozen, Name, Number, VersionName
 
 MAX_SLO_MS = 600_000.0
-MAX_REPLICAS = 256
 MAX_BATCH_SIZE = 65_536
 MAX_DELAY_MS = 10_000.0
 MAX_LINKED_MODELS = 128
@@ -24,21 +22,6 @@ MAX_MEMORY_MB = 16_777_216
 MAX_THREADS = 1024
 MAX_TTL_S = 31_536_000.0
 
-Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=MAX_NAME_CHARS)]
-
-
-def _unconverted(value: Any) -> Any:
-    if isinstance(value, bool | str | bytes):
-        raise PydanticCustomError("number_type", "must be a number")
-    return value
-
-
-Count = Annotated[int, BeforeValidator(_unconverted)]
-Number = Annotated[float, BeforeValidator(_unconverted)]
-Flag = Annotated[bool, Field(strict=True)]
-"""What a user sends is not converted: neither true nor "2" is a number; 2.0 is one, and whole."""
-VersionName = Annotated[Name, BeforeValidator(lambda v: str(v) if type(v) is int else v)]
-WantedReplicas = Annotated[Count, Field(ge=0, le=MAX_REPLICAS)]
 KeptWarm = Annotated[Count, Field(ge=0, le=64)]
 InputType = Literal["doubles", "floats", "integers", "strings", "bytes", "json"]
 NUMERIC_INPUT_TYPES: Mapping[str, int] = {"doubles": 8, "floats": 4, "integers": 4}
@@ -46,12 +29,6 @@ NUMERIC_INPUT_TYPES: Mapping[str, int] = {"doubles": 8, "floats": 4, "integers":
 
 VersionState = Literal["registered", "starting", "warming", "ready", "draining", "stopped", "failed"]
 ReplicaState = Literal["starting", "warming", "ready", "draining", "failed"]
-
-
-class Frozen(BaseModel):
-    """A configuration value: unknown fields are refused, nothing changes after it is built."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
 
 class Batching(Frozen):
@@ -102,17 +79,37 @@ class Caching(Frozen):
 
 
 class VersionSpec(Frozen):
-    """What an engineer says about one version of a model when deploying it."""
+    """What an engineer says about one version of a model when deploying it.
+
+    ``replicas`` is a number, or a range within which the version scales by itself. With ``canary`` it gets the traffic
+    only when it has proved itself on a part of it. ``external``: its replica is a container that somebody else runs.
+    """
 
     version: VersionName
     flavor: Name = "python"
     input_type: InputType
     method: Literal["predict", "predict_proba"] = "predict"
-    replicas: WantedReplicas = 1
+    replicas: Replicas = 1
     batching: Batching = Batching()
     caching: Caching = Caching()
     limits: Limits = Limits()
     promote: Flag = True
+    canary: Canary | None = None
+    external: External | None = None
+
+    @model_validator(mode="after")
+    def _canary_leads_to_the_traffic(self) -> Self:
+        if self.canary is not None and not self.promote:
+            raise ValueError("'canary' is a way to the traffic, which 'promote': false says it shall not have")
+        return self
+
+    @model_validator(mode="after")
+    def _external_is_one_replica(self) -> Self:
+        if self.external is not None and self.replicas != 1:
+            raise ValueError(
+                f"it is the one container at {self.external.address}, which Clipper does not start: it cannot be scaled"
+            )
+        return self
 
 
 class Policy(Frozen):
@@ -178,10 +175,14 @@ class Application(Frozen):
 
 
 class Model(Frozen):
-    """A name under which versions are deployed. ``target`` is the version that should have the traffic."""
+    """A name under which versions are deployed.
+
+    ``target`` is the version that should have the traffic, ``canary`` the one that is tried on a part of it.
+    """
 
     name: Name
     target: VersionName | None = None
+    canary: VersionName | None = None
     keep_warm: KeptWarm = 1
 
 
@@ -203,7 +204,10 @@ class Version(Frozen):
 
 
 class VersionStatus(Frozen):
-    """Where a version is in its lifecycle, and why. ``current`` is not a state: it is where the traffic goes."""
+    """Where a version is in its lifecycle, and why. ``current`` is not a state: it is where the traffic goes.
+
+    ``scale`` is there once a version that scales by itself has been scaled.
+    """
 
     model: Name
     version: VersionName
@@ -212,6 +216,7 @@ class VersionStatus(Frozen):
     reason: str | None = None
     since: float = 0.0
     input_width: int | None = None
+    scale: Scale | None = None
 
 
 class Replica(Frozen):
@@ -253,13 +258,14 @@ class Observed(Frozen):
     """What the controller sees and has decided: which version has the traffic, what runs and in which state.
 
     ``previous`` lists the versions that had a model's traffic before the current one, the latest first: the first
-    ``keep_warm`` of them stay ready for a rollback.
+    ``keep_warm`` of them stay ready for a rollback. ``rollouts`` has each model's last canary.
     """
 
     current: dict[str, str] = {}
     previous: dict[str, tuple[str, ...]] = {}
     statuses: dict[str, dict[str, VersionStatus]] = {}
     replicas: dict[str, Replica] = {}
+    rollouts: dict[str, Rollout] = {}
 
 
 class Snapshot(Frozen):

@@ -5,14 +5,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator
 
-from clipper.domain import Frozen, InputType, Name
+from clipper.domain import InputType
 from clipper.errors import InvalidJson, InvalidRequest
+from clipper.frozen import Frozen, Name
 from clipper.json_encoding import decode
 from clipper.validation import validated
 
 MANIFEST_NAME = "manifest.json"
 MAX_MANIFEST_BYTES = 16 << 20
 MAX_REQUIREMENTS = 1000
+IMAGE_FLAVOR = "image"
+"""Of a model that was baked into a Docker image: ``entry`` names the image, which has a manifest of its own inside."""
 
 OutputKind = Literal["label", "number", "scores", "json"]
 """What a row is answered with: a class (number or text), a number, a list of numbers, or anything."""

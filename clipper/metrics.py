@@ -158,9 +158,14 @@ class FeedbackMetrics:
 
 
 class VersionMetrics:
-    """Of one model version: cache, queue, batches, failures, and the losses that feedback gave its outputs."""
+    """Of one model version: cache, queue, batches, failures, and the losses that feedback gave its outputs.
+
+    ``uncached`` counts the queries while nothing is kept; ``answer_s`` has the time from arrival to output of what was
+    executed, while a canary is compared (`Landing.time_answers`).
+    """
 
     __slots__ = (
+        "answer_s",
         "batch_size",
         "cache_coalesced",
         "cache_evicted",
@@ -174,9 +179,11 @@ class VersionMetrics:
         "queue_s",
         "refused",
         "retries",
+        "uncached",
     )
 
     def __init__(self) -> None:
+        self.uncached = 0
         self.cache_hits = 0
         self.cache_misses = 0
         self.cache_coalesced = 0
@@ -190,9 +197,11 @@ class VersionMetrics:
         self.batch_size = Histogram(BATCH_SIZE_BOUNDS)
         self.queue_s = Histogram(LATENCY_BOUNDS_S)
         self.model_s = Histogram(LATENCY_BOUNDS_S)
+        self.answer_s = Histogram(LATENCY_BOUNDS_S)
 
     def add(self, other: "VersionMetrics") -> None:
         """Count what another frontend has counted."""
+        self.uncached += other.uncached
         self.cache_hits += other.cache_hits
         self.cache_misses += other.cache_misses
         self.cache_coalesced += other.cache_coalesced
@@ -206,6 +215,7 @@ class VersionMetrics:
         self.batch_size.add(other.batch_size)
         self.queue_s.add(other.queue_s)
         self.model_s.add(other.model_s)
+        self.answer_s.add(other.answer_s)
 
 
 K = TypeVar("K")

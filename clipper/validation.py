@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from clipper.domain import NAME_PATTERN
 from clipper.errors import InvalidRequest
+from clipper.frozen import NAME_PATTERN
 
 _MAX_SHOWN_CHARS = 80
 _MAX_FAULTS = 3
@@ -41,7 +41,8 @@ def faults_as_error(faults: Sequence[Mapping[str, Any]], what: str, known: tuple
 
 
 def _sentence(fault: Mapping[str, Any], what: str, known: tuple[str, ...]) -> str:
-    path = ".".join(str(step) for step in fault["loc"])
+    # In brackets: which kind of value it was taken for, where a field may be of several.
+    path = ".".join(str(step) for step in fault["loc"] if not str(step).startswith("<"))
     field = f"'{path}' of {what}" if path else what
     match fault["type"]:
         case "missing" if not path:

@@ -20,8 +20,8 @@ EXPORTS = {
 METHODS = {
     "close": "",
     "delete_model": "name version",
-    "deploy_model": "name version model input_type num_replicas batching example_input promote wait method flavor "
-    "requirements caching limits timeout_s on_progress",
+    "deploy_model": "name version model input_type num_replicas batching example_input promote canary wait method "
+    "flavor requirements caching limits timeout_s on_progress",
     "erase_user": "uid",
     "get_all_apps": "verbose",
     "get_all_model_replicas": "",
@@ -41,8 +41,11 @@ METHODS = {
     "read_feedback": "app since until",
     "register_application": "name input_type slo_ms default_output policy models min_confidence loss loss_range "
     "log_inputs",
+    "register_model": "name version address input_type num_replicas secret batching caching limits promote canary wait "
+    "timeout_s on_progress",
     "send_package": "name version packaged promote on_progress settings",
-    "set_model_version": "name version",
+    "roll_back": "name",
+    "set_model_version": "name version canary",
     "set_num_replicas": "name num_replicas version",
     "stop_inactive_model_versions": "names",
     "stop_models": "names",

@@ -40,10 +40,15 @@ class Landing:
         self.keep_for(ttl_s)
         self._metrics = metrics
         self._budget = RetryBudget()
+        self._times_answers = False
 
     def keep_for(self, ttl_s: float | None) -> None:
         """Outputs stay in the cache for ``ttl_s`` from now on; None: until there is no room."""
         self._ttl_s = math.inf if ttl_s is None else ttl_s
+
+    def time_answers(self, wanted: bool) -> None:
+        """Measure how long each output takes from the arrival of its query, or no longer; it costs a little."""
+        self._times_answers = wanted
 
     def run_again(self, batch: Batch, flights: Sequence[Flight], reply: BatchReply, now_s: float) -> list[Call]:
         """Queue what the replica dropped as too late, if somebody with more time has joined since it was sent.
@@ -60,7 +65,7 @@ class Landing:
     def replied(self, batch: Batch, flights: Sequence[Flight], reply: BatchReply, now_s: float) -> None:
         """Deliver and keep the outputs of a batch; deliver the errors of its items."""
         trace = Trace(len(flights), batch.slot.replica_id, batch.sent_s, reply.run_s, reply.wait_s, batch.attempts)
-        self._count(batch, flights, reply)
+        self._count(batch, flights, reply, now_s)
         table, scope, put = self._flights, self.scope, self._cache.put
         expires_s = now_s + self._ttl_s
         for flight, output in zip(flights, reply.outputs, strict=True):
@@ -124,9 +129,11 @@ class Landing:
         if flight.key is not None:
             self._flights.pop(flight.key, None)
 
-    def _count(self, batch: Batch, flights: Sequence[Flight], reply: BatchReply) -> None:
+    def _count(self, batch: Batch, flights: Sequence[Flight], reply: BatchReply, now_s: float) -> None:
         metrics = self._metrics
         metrics.batch_size.observe(len(flights))
         metrics.model_s.observe(reply.run_s)
         metrics.queue_s.observe_all([batch.sent_s - flight.arrived_s for flight in flights])
+        if self._times_answers:
+            metrics.answer_s.observe_all([now_s - flight.arrived_s for flight in flights])
         self._budget.earn(len(flights))

@@ -10,6 +10,7 @@ from clipper.abstraction.flight import Batch
 from clipper.abstraction.replica import BATCHES_IN_FLIGHT, ReplicaSlot, SlotOwner
 from clipper.domain import Version
 from clipper.rpc.contract import Link, LinkEvents
+from clipper.rpc.identity import mismatch
 
 Dial = Callable[[str, str, LinkEvents], Link]
 """(address, replica_id, events) -> link, as `clipper.rpc.link.dial` with loop, clock and secret bound."""
@@ -103,16 +104,11 @@ class ReplicaPool:
 
     def check(self, slot: ReplicaSlot) -> str | None:
         """None if the replica says that it serves this version, else the sentence why it gets no queries."""
-        hello, version = slot.link.hello, self._version
-        if hello is None:
-            return f"The replica at {slot.address} did not say what it serves."
-        expected = (version.model, version.spec.version, version.generation, version.spec.input_type)
-        found = (hello.model, hello.version, hello.generation, hello.input_type)
-        if found != expected:
-            return f"The replica at {slot.address} serves {found}, expected {expected}; it gets no queries."
-        if self.input_width is None:
+        hello = slot.link.hello
+        wrong = mismatch(self._version, hello, slot.address)
+        if wrong is None and hello is not None and self.input_width is None:
             self.input_width = hello.input_width
-        return None
+        return wrong
 
     def why_not_ready(self) -> str:
         """What is known about the replicas, to be put behind a sentence that says that none is ready."""
@@ -171,6 +167,21 @@ class ReplicaPool:
             probes_s = (slot.ejection.until_s for slot in self.slots.values() if slot.state == "ready")
             open_from_s = min(open_from_s, min((at_s for at_s in probes_s if at_s > now_s), default=math.inf))
         return open_from_s
+
+    def capacity(self) -> tuple[float, float, float]:
+        """(queries in a full batch, seconds that it runs, seconds that a single query runs) of the average replica.
+
+        Full is the size that the SLO has room for, but at most twice the largest one measured: batches are as small as
+        the load lets them be, and beyond that nobody knows. Zero seconds: nothing is known.
+        """
+        measured = [slot for slot in self.slots.values() if slot.ready and slot.latency.largest]
+        if not measured:
+            return 1.0, 0.0, 0.0
+        sizes = [min(slot.policy.expected_size, 2 * slot.latency.largest) for slot in measured]
+        pairs = list(zip(sizes, measured, strict=True))
+        size = sum(sizes) / len(pairs)
+        per_s = sum(size / max(slot.latency.seconds(size), 1e-9) for size, slot in pairs) / len(pairs)
+        return size, size / per_s, sum(slot.latency.seconds(1) for slot in measured) / len(pairs)
 
     def batches(self) -> Iterator[Batch]:
         """Everything that executes."""

@@ -42,7 +42,7 @@ class ServedVersion:
     calls wait in the queue for as long as their deadlines allow.
 
     ``has_ready_replica`` changes before ``on_ready_changed`` is called. ``input_width`` is the number of values in a
-    row, where the manifest or a replica says it.
+    row, where the manifest or a replica says it. See `ReplicaPool.capacity`, `Landing.time_answers`.
     """
 
     def __init__(
@@ -80,6 +80,7 @@ class ServedVersion:
             timers, self._queue, self._pool, self._expiry, self._forecast, spec.batching.delay_ms / 1e3
         )
         self._landing = Landing(self.name, self._queue, self._flights, cache, self._scope, spec.caching.ttl_s, metrics)
+        self.capacity, self.time_answers = self._pool.capacity, self._landing.time_answers
         self._events = ReplicaEvents(
             self._pool, self._dispatcher, self._landing, metrics, timers.now, self._pool_changed
         )
@@ -134,6 +135,8 @@ class ServedVersion:
             else:
                 self._join(flight, call)
                 return
+        else:
+            self._metrics.uncached += 1
         deadline_s = call.deadline_s
         sure = self._forecast.surely_on_time(now_s, deadline_s, self._queue.length)
         error = None if sure else self._refusal(call, now_s)

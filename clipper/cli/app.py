@@ -4,7 +4,20 @@ from typing import Annotated
 
 import typer
 
-from clipper.cli import applications, applying, building, feedback, models, policies, queries, status, up, users
+from clipper.cli import (
+    applications,
+    applying,
+    building,
+    feedback,
+    models,
+    policies,
+    queries,
+    registering,
+    rollouts,
+    status,
+    up,
+    users,
+)
 from clipper.cli import weights as weights_command
 from clipper.cli.outcome import Commands
 from clipper.cli.target import admin_url
@@ -42,11 +55,13 @@ def _root(
 app.command("up")(up.up)
 app.command("apply")(applying.apply)
 app.command("deploy")(models.deploy)
+app.command("register")(registering.register)
 app.command("build")(building.build)
 app.add_typer(applications.app, name="app")
 app.command("link")(applications.link)
 app.command("unlink")(applications.unlink)
-app.command("promote")(models.promote)
+app.command("promote")(rollouts.promote)
+app.command("rollback")(rollouts.rollback)
 app.command("scale")(models.scale)
 app.command("stop")(models.stop)
 app.command("rm")(models.remove)

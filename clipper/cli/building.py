@@ -27,7 +27,7 @@ def build(
     method: Annotated[str | None, typer.Option(help="predict or predict_proba, of estimators.")] = None,
     example: Annotated[str | None, typer.Option(metavar="JSON", help="One input to warm up with.")] = None,
 ) -> None:
-    """Bake a model into an image, on the Docker engine of this host or of DOCKER_HOST.
+    """Bake a model into an image, on the Docker engine of this host or of DOCKER_HOST; clipper deploy --image runs it.
 
     What the image is built on is set as for the server: CLIPPER_DOCKER_BASE_IMAGE, CLIPPER_DOCKER_WHEELS,
     CLIPPER_DOCKER_IMAGE_PREFIX.

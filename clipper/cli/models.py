@@ -1,14 +1,15 @@
-"""``clipper deploy``, ``promote``, ``scale``, ``stop``, ``rm``, ``logs``."""
+"""``clipper deploy``, ``scale``, ``stop``, ``rm``, ``logs``."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from clipper.cli.outcome import BadUsage
+from clipper.cli.rollouts import Canary
 from clipper.cli.target import connection, model_and_version, parse_json
 
-ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")]
 ModelOrVersion = Annotated[str, typer.Argument(metavar="MODEL[:VERSION]", help="A model, or one version of it.")]
 
 
@@ -22,6 +23,9 @@ def deploy(
             "a .py that defines predict(batch); or a packaged directory."
         ),
     ] = None,
+    image: Annotated[
+        str | None, typer.Option(metavar="IMAGE", help="Instead of PATH: an image that clipper build made (Docker).")
+    ] = None,
     flavor: Annotated[
         str | None,
         typer.Option(help="sklearn, torch, tensorflow, onnx, mlflow, python or noop, if it is not recognised."),
@@ -29,7 +33,9 @@ def deploy(
     input_type: Annotated[
         str | None, typer.Option(help="doubles (estimators' default), floats, integers, strings, bytes or json.")
     ] = None,
-    replicas: Annotated[int, typer.Option(help="How many replicas to run.")] = 1,
+    replicas: Annotated[
+        str, typer.Option(metavar="N|MIN-MAX", help="How many replicas to run; a range scales by itself: 1-8.")
+    ] = "1",
     batching: Annotated[str, typer.Option(help="deadline, none, fixed:N, aimd or quantile.")] = "deadline",
     method: Annotated[str | None, typer.Option(help="predict or predict_proba, of estimators.")] = None,
     example: Annotated[str | None, typer.Option(metavar="JSON", help="One input to warm up with.")] = None,
@@ -38,12 +44,16 @@ def deploy(
         typer.Option(metavar="FILE", help="What pip shall install for it; by default a requirements.txt beside it."),
     ] = None,
     promote: Annotated[bool, typer.Option(help="Give it the traffic as soon as it is ready.")] = True,
+    canary: Canary = None,
     wait: Annotated[bool, typer.Option(help="Wait until it is ready.")] = True,
     timeout_s: Annotated[float, typer.Option(help="How long to wait.")] = 600.0,
 ) -> None:
     """Deploy a version of a model, and wait until it serves."""
-    if path is None and flavor != "noop":
-        raise BadUsage("PATH is missing: the saved model to deploy. Only '--flavor noop' does without.")
+    if image is not None and path is not None:
+        raise BadUsage("A model is either at PATH or in --image, not both.")
+    if image is None and path is None and flavor != "noop":
+        raise BadUsage("PATH is missing: the saved model to deploy. Only '--image' and '--flavor noop' do without.")
+    check_replicas(replicas)
     from clipper.cli.progress import watching  # noqa: PLC0415 (so that --help does not wait for it)
 
     options: dict[str, Any] = {"flavor": flavor, "method": method, "input_type": input_type}
@@ -55,23 +65,30 @@ def deploy(
         info = cl.deploy_model(
             name,
             version,
-            path,
+            path if image is None else f"docker://{image}",
             num_replicas=replicas,
             batching=batching,
             promote=promote,
+            canary=canary,
             wait=wait,
             timeout_s=timeout_s,
             on_progress=on_progress,
             **options,
         )
-    typer.echo(_deployed(info))
+    typer.echo(deployed(info))
 
 
-def _deployed(info: dict[str, Any]) -> str:
+def deployed(info: dict[str, Any]) -> str:
+    """What has come of a deployment, and what may come next."""
     name = f"{info['model']}:{info['version']}"
     if info["current"]:
-        count = info["replicas"]["wanted"]
-        return f"{name} is ready and has the traffic ({count} replica{'s' if count != 1 else ''})."
+        return f"{name} is ready and has the traffic ({_replicas(info['replicas'])})."
+    if info["state"] == "ready" and info["on_trial"]:
+        return (
+            f"{name} is ready and is tried on {100 * info['canary']['share']:.4g}% of the traffic. "
+            f"See how it goes: clipper status. To give it all: clipper promote {info['model']} {info['version']}. "
+            f"To take it back: clipper rollback {info['model']}"
+        )
     if info["state"] == "ready":
         return (
             f"{name} is ready, without traffic. Give it the traffic: clipper promote {info['model']} {info['version']}"
@@ -79,21 +96,29 @@ def _deployed(info: dict[str, Any]) -> str:
     return f"{name} is {info['state']}. See how far it is: clipper status"
 
 
-def promote(model: ModelName, version: Annotated[str, typer.Argument(help="The version's name.")]) -> None:
-    """Give a version the traffic: roll forward, or back."""
-    with connection() as cl:
-        cl.set_model_version(model, version)
-        info = cl.get_model_info(model, version)
-    when = "" if info["current"] else f" as soon as it is ready (it is {info['state']})"
-    typer.echo(f"{model}:{version} has the traffic{when}.")
+def check_replicas(text: str) -> None:
+    """Refuse what is no number of replicas, and no range."""
+    if re.fullmatch(r"\d+(-\d+)?", text) is None:
+        raise BadUsage(f"How many replicas is a number (3) or a range to scale in (1-8), not '{text}'.")
 
 
-def scale(model: ModelOrVersion, replicas: Annotated[int, typer.Argument(metavar="N", help="How many.")]) -> None:
+def _replicas(count: dict[str, Any]) -> str:
+    if count["bounds"] is not None:
+        return f"{count['bounds']['min']} to {count['bounds']['max']} replicas, as the queries need"
+    return f"{count['wanted']} replica{'s' if count['wanted'] != 1 else ''}"
+
+
+def scale(
+    model: ModelOrVersion,
+    replicas: Annotated[str, typer.Argument(metavar="N|MIN-MAX", help="How many; a range scales by itself: 1-8.")],
+) -> None:
     """Set the number of replicas, of the current version if none is named."""
     name, version = model_and_version(model)
+    check_replicas(replicas)
     with connection() as cl:
         cl.set_num_replicas(name, replicas, version=version)
-    typer.echo(f"{model} is to have {replicas} replica{'s' if replicas != 1 else ''}.")
+    noun = "replica" if replicas == "1" else "replicas"
+    typer.echo(f"{model} is to have {replicas} {noun}{', as the queries need' if '-' in replicas else ''}.")
 
 
 def stop(model: ModelOrVersion) -> None:

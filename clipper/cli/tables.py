@@ -23,6 +23,14 @@ _STATE_STYLES = {
     "draining": "yellow",
 }
 
+_ROLLOUT_WORDS = {
+    "waiting": ("canary on {:.4g}% of the traffic, not yet: ", "yellow"),
+    "running": ("canary on {:.4g}% of the traffic: ", "yellow"),
+    "promoted": ("canary promoted: ", "green"),
+    "rolled_back": ("canary rolled back: ", "bold red"),
+    "ended": ("canary ended ", ""),
+}
+
 Row = Mapping[str, Any]
 
 
@@ -53,6 +61,8 @@ def status_view(status: Mapping[str, Any], width: int) -> Group:
     )
     parts.append(_table("Replicas", _REPLICA_COLUMNS, status["replicas"], width, "No replicas."))
     parts += _reasons(status["applications"])
+    parts += _rollouts(status["models"])
+    parts += _scales(versions)
     parts += _troubles(versions)
     return Group(*parts)
 
@@ -114,6 +124,26 @@ def _reasons(applications: Iterable[Row]) -> Iterable[RenderableType]:
                 yield Text.assemble((f"{app['name']} ", "bold"), (f"{word}: {causes}", style))
 
 
+def _rollouts(models: Iterable[Row]) -> Iterable[RenderableType]:
+    """How the last canary of each model goes, or went."""
+    for model in models:
+        rollout = model.get("rollout")
+        if rollout is not None:
+            name = f"{rollout['model']}:{rollout['version']} "
+            what, style = _ROLLOUT_WORDS[rollout["state"]]
+            said = f"{what.format(100 * rollout['share'])}{rollout['reason']}"
+            yield Text.assemble((name, "bold"), (said, style))
+
+
+def _scales(versions: Iterable[Row]) -> Iterable[RenderableType]:
+    """Why a version that scales by itself has as many replicas as it has."""
+    for version in versions:
+        if version["replicas"].get("why") and version["wanted"]:
+            yield Text.assemble(
+                (f"{version['model']}:{version['version']} ", "bold"), f"scaling {version['replicas']['why']}"
+            )
+
+
 def _troubles(versions: Iterable[Row]) -> Iterable[RenderableType]:
     """Why a version is not well, and what its replica said before it died."""
     for version in versions:
@@ -164,12 +194,16 @@ def _state(row: Row) -> Text:
         text.append(" (current)", "bold")
     elif row.get("target"):
         text.append(" (next)", "bold yellow")
+    elif row.get("on_trial"):
+        text.append(" (canary)", "bold yellow")
     return text
 
 
 def _replicas(row: Row) -> Text:
     ready, wanted = row["replicas"]["ready"], row["replicas"]["wanted"]
-    return Text(f"{ready}/{wanted}", "yellow" if ready < wanted else "")
+    bounds = row["replicas"].get("bounds")
+    within = f" ({bounds['min']}-{bounds['max']})" if bounds else ""
+    return Text(f"{ready}/{wanted}{within}", "yellow" if ready < wanted else "")
 
 
 def _batching(row: Row) -> Text:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 import httpx
 
 from clipper.client.http import BROKEN, client_options, failures_as_ours, open_session, payload, url_of
-from clipper.client.operations import applications, deployment, feedback, models, queries, rehearsal
+from clipper.client.operations import applications, deployment, external, feedback, models, queries, rehearsal
 from clipper.client.prediction import Prediction
 from clipper.client.signatures import describe_as
 from clipper.client.steps import Call, Pause, Protocol, Reply, Request, Session, Step, Steps, Work
@@ -179,9 +179,11 @@ class Connection:
 
     deploy_model = _method(deployment.deploy_model)
     send_package = _method(deployment.send_package)
+    register_model = _method(external.register_model)
     wait_for_version = _method(deployment.wait_for_version)
 
     set_model_version = _method(models.set_model_version)
+    roll_back = _method(models.roll_back)
     set_num_replicas = _method(models.set_num_replicas)
     update_model = _method(models.update_model)
     update_model_version = _method(models.update_model_version)

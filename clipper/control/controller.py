@@ -7,17 +7,24 @@ import random
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from clipper.control.artifacts import ArtifactStore
+from clipper.control.external import NO_PID, WithExternal, out_of_reach
 from clipper.control.lifecycle import Action, Kill, Start, Stop, Timing, Traffic, decide
 from clipper.control.manager import Exit, NotPrepared, ReplicaManager, ReplicaSpec
-from clipper.control.observe import observe
-from clipper.control.slots import LEAVING, Slot, adopted, became_ready, exited, lost, preparing, progressed, started
+from clipper.control.observe import log_changes, log_scaling, observe
+from clipper.control.sight import Measured, Sight
+from clipper.control.slots import LEAVING, Slot, adopted, exited, preparing, started
+from clipper.control.steering import Steering
+from clipper.control.watcher import Watcher
+from clipper.deployment import External
 from clipper.domain import Observed, Snapshot, Version
 from clipper.errors import ClipperError, StoreUnavailable, UnknownReplica
-from clipper.rpc.contract import BatchReply, Link
-from clipper.rpc.dialling import dialler
+from clipper.rpc.contract import Link
+from clipper.rpc.dialling import dialler, external_dialler
+from clipper.rpc.identity import mismatch
 from clipper.rpc.link import ReplicaLink
 from clipper.rpc.secrets import ReplicaSecrets
 from clipper.settings import Settings
@@ -54,7 +61,7 @@ class Controller:
     ) -> None:
         self._store = store
         self._artifacts = artifacts
-        self._manager = manager
+        self._manager = WithExternal(manager)
         self._interval_s = max(settings.reconcile_interval_s, 0.01)
         # Frontends look at least once an interval; a second one is for those that are late.
         self._timing = Timing(2 * self._interval_s, settings.start_timeout_s)
@@ -64,6 +71,7 @@ class Controller:
         self._loop = asyncio.get_running_loop()
         self._dial = dialler(self._loop, self._loop.time, secrets)
         self._wake = asyncio.Event()
+        self._steering = Steering()
         self._snapshot = Snapshot()
         self._observed = Observed()
         self._reported: Observed | None = None
@@ -87,7 +95,7 @@ class Controller:
         for running in await self._manager.adopt():
             before = self._observed.replicas.get(running.replica_id)
             self._slots[running.replica_id] = adopted(running, before, self._clock())
-            self._watch(running.replica_id, running.address)
+            self._watch(running.replica_id, running.address, None)
         self._unsubscribe = self._store.subscribe(self._wake.set)
         self._main = self._loop.create_task(self._run(), name="controller")
 
@@ -135,6 +143,29 @@ class Controller:
                 replica_id, f"killed: a batch ran for {seconds:.1f} s (limits.hang_timeout_s is {limit_s:g})"
             )
 
+    async def steer(self, measured: Measured) -> None:
+        """Scale, promote and roll back by what the frontends measure; call it about once a second.
+
+        A canary is over once the store has taken that, and is looked at again where it has not.
+        """
+        sight = Sight(self._snapshot.desired, self._observed, measured, self._clock(), self._wall_clock())
+        steered = self._steering.steer(sight)
+        if steered.observed != self._observed:
+            log_scaling(self._observed, steered.observed)
+            self._observed = steered.observed
+            self._wake.set()
+        for conclusion in steered.conclusions:
+            try:
+                await self._store.change(conclusion.edit)
+            except StoreUnavailable as error:
+                _log.warning("A canary cannot be ended now: %s", error)
+                continue
+            rollout = conclusion.rollout
+            _log.info("The canary %s:%s is %s: %s", rollout.model, rollout.version, rollout.state, rollout.reason)
+            rollouts = {**self._observed.rollouts, rollout.model: rollout}
+            self._observed = self._observed.model_copy(update={"rollouts": rollouts})
+            self._wake.set()
+
     async def _run(self) -> None:
         while True:
             self._wake.clear()
@@ -157,6 +188,9 @@ class Controller:
         except (StoreUnavailable, TimeoutError) as error:
             _log.warning("The controller goes on with what it read before: %s", error or "the store is slow")
         desired = self._snapshot.desired
+        for slot in [slot for slot in self._slots.values() if slot.pid == NO_PID and slot.replica_id in self._links]:
+            problem = self._links[slot.replica_id].problem
+            self._slots[slot.replica_id] = out_of_reach(slot, problem, self._clock())
         decision = decide(desired, self._observed, self._slots, self._clock(), self._timing)
         self._slots = dict(decision.slots)
         for action in decision.actions:
@@ -188,12 +222,7 @@ class Controller:
 
     async def _start(self, slot: Slot, version: Version) -> None:
         try:
-            artifact_dir = (
-                self._artifacts.path(version.digest)
-                if version.digest is not None
-                else self._artifacts.noop_path(version.spec.input_type)
-            )
-            running = await self._manager.start(ReplicaSpec(slot.replica_id, version, artifact_dir))
+            running = await self._manager.start(ReplicaSpec(slot.replica_id, version, self._artifact_dir(version)))
         except NotPrepared as error:
             self._on_exit(Exit(slot.replica_id, error.message, error.last_words, load_failed=True))
             return
@@ -205,8 +234,13 @@ class Controller:
             self._slots[slot.replica_id] = replace(now, address=running.address)
         elif now is not None:
             self._slots[slot.replica_id] = started(now, running)
-            self._watch(slot.replica_id, running.address)
+            self._watch(slot.replica_id, running.address, version.spec.external)
         self._wake.set()
+
+    def _artifact_dir(self, version: Version) -> Path:
+        if version.digest is not None:
+            return self._artifacts.path(version.digest)
+        return self._artifacts.noop_path(version.spec.input_type)
 
     def _on_progress(self, replica_id: str, doing: str) -> None:
         self.news(replica_id, lambda slot: preparing(slot, doing, self._clock()))
@@ -217,9 +251,10 @@ class Controller:
             if slot.doing is not None:
                 self._manager.kill(slot.replica_id, "it is not wanted any more")
 
-    def _watch(self, replica_id: str, address: str) -> None:
+    def _watch(self, replica_id: str, address: str, external: External | None) -> None:
         self._unwatch(replica_id)
-        self._links[replica_id] = self._dial(address, replica_id, _Watcher(self))
+        connect = self._dial if external is None else external_dialler(self._loop, self._loop.time, external)
+        self._links[replica_id] = connect(address, replica_id, Watcher(self))
 
     def _unwatch(self, replica_id: str) -> None:
         link = self._links.pop(replica_id, None)
@@ -255,7 +290,7 @@ class Controller:
         desired, before = self._snapshot.desired, self._observed
         observed = observe(desired, before, self._slots, traffic, self._manager.host_id, self._wall_clock())
         self._observed = observed
-        _log_changes(before, observed)
+        log_changes(before, observed)
         if observed == self._reported:
             return
         try:
@@ -281,38 +316,9 @@ class Controller:
         version = self._snapshot.desired.version(slot.model, slot.version)
         return version if version is not None and version.generation == slot.generation else None
 
-
-def _log_changes(before: Observed, after: Observed) -> None:
-    for model, statuses in after.statuses.items():
-        for version, status in statuses.items():
-            old = before.statuses.get(model, {}).get(version)
-            if old is None or (old.state, old.generation) != (status.state, status.generation):
-                _log.info("%s:%s is %s%s", model, version, status.state, f" ({status.reason})" if status.reason else "")
-        if before.current.get(model) != after.current.get(model):
-            _log.info("The traffic of %s goes to version %s", model, after.current.get(model))
-
-
-class _Watcher:
-    """The controller's ear at one replica; it never sends batches."""
-
-    def __init__(self, controller: Controller) -> None:
-        self._controller = controller
-
-    def on_ready(self, link: Link) -> None:
-        width = link.hello.input_width if link.hello is not None else None
-        self._controller.news(link.replica_id, lambda slot: became_ready(slot, width, self._controller.now_s()))
-
-    def on_progress(self, link: Link, state: str, detail: str) -> None:
-        self._controller.news(link.replica_id, lambda slot: progressed(slot, state, detail, self._controller.now_s()))
-
-    def on_draining(self, link: Link) -> None:
-        self._controller.news(link.replica_id, lambda slot: lost(slot, self._controller.now_s()))
-
-    def on_lost(self, link: Link, _reason: str) -> None:
-        self._controller.news(link.replica_id, lambda slot: lost(slot, self._controller.now_s()))
-
-    def on_reply(self, _link: Link, _batch_id: int, _reply: BatchReply) -> None:
-        raise AssertionError("the controller sends no batches")
-
-    def on_refused(self, _link: Link, _batch_id: int, _reason: str) -> None:
-        raise AssertionError("the controller sends no batches")
+    def mismatch(self, link: Link) -> str | None:
+        """Why an external container does not serve the version that was registered with it; None: it does."""
+        slot = self._slots.get(link.replica_id)
+        version = self._version_of(slot) if slot is not None else None
+        external = version is not None and version.spec.external is not None
+        return mismatch(version, link.hello, link.address) if external and version is not None else None

@@ -5,7 +5,7 @@ What always holds afterwards (``tests/control/test_desired.py`` checks it over a
 * every linked model exists, and its versions take the input type of every application that links it;
 * the versions of one model all take the same input type;
 * an application under a policy that serves one model links at most one;
-* a model's target exists and is wanted.
+* a model's target and its canary exist, are wanted and are not the same.
 
 A patch replaces each field that it names as a whole; fields that it does not name stay as they are.
 """
@@ -13,7 +13,9 @@ A patch replaces each field that it names as a whole; fields that it does not na
 from collections.abc import Mapping
 from typing import Any
 
+from clipper.control.agreement import agreed_with_manifest, check_model_input_type
 from clipper.control.lookup import applications_of, find_application, find_model, find_version, input_type_of
+from clipper.control.traffic import led_to, promote, with_model, with_version
 from clipper.domain import Application, Desired, Model, Version, VersionSpec
 from clipper.errors import (
     AlreadyExists,
@@ -25,6 +27,23 @@ from clipper.errors import (
 )
 from clipper.selection import policy_named
 from clipper.validation import validated
+
+__all__ = [
+    "create_application",
+    "create_version",
+    "delete_application",
+    "delete_model",
+    "delete_version",
+    "link",
+    "patch_application",
+    "patch_model",
+    "patch_version",
+    "promote",
+    "refuse_existing_version",
+    "stop_model",
+    "stop_version",
+    "unlink",
+]
 
 PATCHABLE_APPLICATION_FIELDS = frozenset(
     "input_type slo_ms default_output policy models min_confidence loss loss_range log_inputs".split()  # noqa: SIM905  # shorter
@@ -137,14 +156,11 @@ def create_version(
         desired = desired.model_copy(
             update={"versions": {**desired.versions, model: _without(desired.versions[model], spec.version)}}
         )
-    spec = _agreed_with_manifest(model, spec, digest, manifest)
-    _check_model_input_type(desired, model, spec)
+    spec = agreed_with_manifest(model, spec, digest, manifest)
+    check_model_input_type(desired, model, spec)
     fields = {"model": model, "generation": generation, "digest": digest, "manifest": dict(manifest), "created_at": now}
     version = validated(Version, {**fields, "spec": spec}, f"the version '{spec.version}'")
-    old = desired.models.get(model) or Model(name=model)
-    target = spec.version if spec.promote else old.target
-    desired = _with_model(desired, old.model_copy(update={"target": target}))
-    return _with_version(desired, version)
+    return with_version(with_model(desired, led_to(desired.models.get(model) or Model(name=model), spec)), version)
 
 
 def refuse_existing_version(desired: Desired, model: str, version: str, *, replaceable: int | None) -> None:
@@ -173,7 +189,7 @@ def patch_version(desired: Desired, model: str, version: str, patch: Mapping[str
     what = f"the version '{version}' of the model '{model}'"
     _refuse_other_fields(patch, PATCHABLE_VERSION_FIELDS, what)
     spec = validated(VersionSpec, old.spec.model_dump(mode="json") | dict(patch), what)
-    return _with_version(desired, old.model_copy(update={"spec": spec}))
+    return with_version(desired, old.model_copy(update={"spec": spec}))
 
 
 def patch_model(desired: Desired, model: str, patch: Mapping[str, Any]) -> Desired:
@@ -185,18 +201,7 @@ def patch_model(desired: Desired, model: str, patch: Mapping[str, Any]) -> Desir
     """
     old = find_model(desired, model)
     _refuse_other_fields(patch, PATCHABLE_MODEL_FIELDS, f"the model '{model}'")
-    return _with_model(desired, validated(Model, old.model_dump(mode="json") | dict(patch), f"the model '{model}'"))
-
-
-def promote(desired: Desired, model: str, version: str) -> Desired:
-    """Let the version have the model's traffic as soon as it is ready; a stopped one is started for that.
-
-    Raises:
-        UnknownModel, UnknownVersion: There is none of this name.
-    """
-    chosen = find_version(desired, model, version)
-    desired = _with_model(desired, desired.models[model].model_copy(update={"target": version}))
-    return _with_version(desired, chosen.model_copy(update={"wanted": True}))
+    return with_model(desired, validated(Model, old.model_dump(mode="json") | dict(patch), f"the model '{model}'"))
 
 
 def stop_version(desired: Desired, model: str, version: str) -> Desired:
@@ -206,8 +211,8 @@ def stop_version(desired: Desired, model: str, version: str) -> Desired:
         UnknownModel, UnknownVersion: There is none of this name.
     """
     old = find_version(desired, model, version)
-    desired = _without_target(desired, model, version)
-    return _with_version(desired, old.model_copy(update={"wanted": False}))
+    desired = _without_traffic(desired, model, version)
+    return with_version(desired, old.model_copy(update={"wanted": False}))
 
 
 def stop_model(desired: Desired, model: str) -> Desired:
@@ -242,7 +247,7 @@ def delete_version(desired: Desired, model: str, version: str, *, current: Mappi
             f"The version '{version}' has the traffic of the model '{model}', linked by the application '{users[0]}'. "
             "Promote another version or stop this one first."
         )
-    desired = _without_target(desired, model, version)
+    desired = _without_traffic(desired, model, version)
     remaining = _without(desired.versions[model], version)
     if not remaining and not users:
         return delete_model(desired, model)
@@ -288,18 +293,10 @@ def _relink(desired: Desired, app: Application, models: tuple[str, ...]) -> Desi
     return _with_application(desired, linked)
 
 
-def _with_model(desired: Desired, model: Model) -> Desired:
-    return desired.model_copy(update={"models": {**desired.models, model.name: model}})
-
-
-def _with_version(desired: Desired, version: Version) -> Desired:
-    siblings = {**desired.versions.get(version.model, {}), version.spec.version: version}
-    return desired.model_copy(update={"versions": {**desired.versions, version.model: siblings}})
-
-
-def _without_target(desired: Desired, model: str, version: str) -> Desired:
+def _without_traffic(desired: Desired, model: str, version: str) -> Desired:
     old = desired.models[model]
-    return _with_model(desired, old.model_copy(update={"target": None})) if old.target == version else desired
+    gone = {field: None for field in ("target", "canary") if getattr(old, field) == version}
+    return with_model(desired, old.model_copy(update=gone)) if gone else desired
 
 
 def _without(mapping: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -310,41 +307,3 @@ def _refuse_other_fields(patch: Mapping[str, Any], allowed: frozenset[str], what
     for field in patch:
         if field not in allowed:
             raise InvalidRequest(f"'{field}' of {what} cannot be changed; {', '.join(sorted(allowed))} can.")
-
-
-def _agreed_with_manifest(
-    model: str, spec: VersionSpec, digest: str | None, manifest: Mapping[str, Any]
-) -> VersionSpec:
-    """``spec`` with what only the manifest says; raises where the two contradict each other."""
-    what = f"the version '{spec.version}' of the model '{model}'"
-    if spec.input_type != manifest.get("input_type", spec.input_type):
-        raise InputTypeMismatch(
-            f"{what.capitalize()} is to take {spec.input_type}, its artifact takes {manifest['input_type']}."
-        )
-    from_manifest = {}
-    for field in ("flavor", "method"):
-        said, packed = getattr(spec, field), manifest.get(field)
-        if packed not in {None, said}:
-            if field in spec.model_fields_set:
-                raise InvalidRequest(f"'{field}' of {what} is '{said}', its artifact was packed with '{packed}'.")
-            from_manifest[field] = packed
-    agreed = validated(VersionSpec, spec.model_dump(mode="json") | from_manifest, what)
-    if digest is None and agreed.flavor != "noop":
-        raise InvalidRequest(f"{what.capitalize()} needs an artifact: only the flavor 'noop' does without.")
-    return agreed
-
-
-def _check_model_input_type(desired: Desired, model: str, spec: VersionSpec) -> None:
-    sibling = input_type_of(desired, model)
-    if sibling not in {None, spec.input_type}:
-        raise InputTypeMismatch(
-            f"The version '{spec.version}' takes {spec.input_type}, the other versions of the model '{model}' take "
-            f"{sibling}. Deploy it under another model name."
-        )
-    for name in applications_of(desired, model):
-        taken = desired.applications[name].input_type
-        if taken != spec.input_type:
-            raise InputTypeMismatch(
-                f"The version '{spec.version}' of the model '{model}' takes {spec.input_type}, the application "
-                f"'{name}' that links it takes {taken}. They must be the same."
-            )

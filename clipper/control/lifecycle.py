@@ -1,6 +1,6 @@
 """What to do next so that what runs becomes what is wanted. Pure: facts and the time in, the decision out.
 
-Which versions run: a model's target, its current version until the target is ready, the ``keep_warm`` versions that
+Which versions run: a model's target, its canary, its current version until the target is ready, the ``keep_warm`` that
 were current before, and versions deployed without promotion that never had the traffic. All others drain and stop.
 
 A version whose model cannot be loaded, or that crashes three times in a row, is *failed*: nobody waits for it any
@@ -12,6 +12,7 @@ that it was to have.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from clipper.control.lookup import replicas_wanted
 from clipper.control.slots import LEAVING, Slot, new_slot
 from clipper.domain import Desired, Observed, Version
 
@@ -81,7 +82,8 @@ def decide(desired: Desired, observed: Observed, slots: Mapping[str, Slot], now_
         (version.model, version.spec.version, version.generation): version
         for version in versions_to_run(desired, traffic)
     }
-    placed = dict(_place(running, slots, now_s))
+    counts = {key: replicas_wanted(version, observed) for key, version in running.items()}
+    placed = dict(_place(running, counts, slots, now_s))
     actions: list[Action] = []
     after: dict[str, Slot] = {}
     for slot in placed.values():
@@ -122,7 +124,7 @@ def move_traffic(desired: Desired, observed: Observed, slots: Mapping[str, Slot]
 def versions_to_run(desired: Desired, traffic: Traffic) -> Iterator[Version]:
     """The versions that are to have replicas now."""
     for model in desired.models.values():
-        leading = {model.target, traffic.current.get(model.name)}
+        leading = {model.target, model.canary, traffic.current.get(model.name)}
         wanted = {name: v for name, v in desired.versions.get(model.name, {}).items() if v.wanted}
         history = traffic.previous.get(model.name, ())
         warm = [name for name in history if name in wanted and name not in leading][: model.keep_warm]
@@ -141,7 +143,10 @@ def _still_there(desired: Desired, observed: Observed, model: str, name: str | N
 
 
 def _place(
-    running: Mapping[tuple[str, str, int], Version], slots: Mapping[str, Slot], now_s: float
+    running: Mapping[tuple[str, str, int], Version],
+    counts: Mapping[tuple[str, str, int], int],
+    slots: Mapping[str, Slot],
+    now_s: float,
 ) -> Iterator[tuple[str, Slot]]:
     """The slots after scaling: new ones where some are missing, surplus ones on their way out."""
     by_version: dict[tuple[str, str, int], list[Slot]] = {key: [] for key in running}
@@ -150,7 +155,7 @@ def _place(
     for key, members in by_version.items():
         version = running.get(key)
         staying = [slot for slot in members if slot.phase not in LEAVING]
-        surplus = len(staying) - (version.spec.replicas if version else 0)
+        surplus = len(staying) - counts.get(key, 0)
         doomed = {slot.replica_id for slot in sorted(staying, key=_dispensability)[: max(0, surplus)]}
         for slot in members:
             if slot.replica_id not in doomed:

@@ -1,5 +1,6 @@
 """Finding things in the desired state, with the error that names what is not there."""
 
+from clipper.deployment import ReplicaRange
 from clipper.domain import Application, Desired, Model, Observed, Version
 from clipper.errors import UnknownApplication, UnknownModel, UnknownVersion
 
@@ -28,6 +29,16 @@ def find_version(desired: Desired, model: str, version: str) -> Version:
         known = ", ".join(desired.versions.get(model, {})) or "none"
         raise UnknownVersion(f"The model '{model}' has no version '{version}' (versions: {known}).")
     return found
+
+
+def replicas_wanted(version: Version, observed: Observed) -> int:
+    """How many replicas the version shall have while it runs: as many as it says, or as it was scaled to."""
+    replicas = version.spec.replicas
+    if not isinstance(replicas, ReplicaRange):
+        return replicas
+    status = observed.statuses.get(version.model, {}).get(version.spec.version)
+    scaled = status is not None and status.generation == version.generation and status.scale is not None
+    return replicas.clamp(status.scale.replicas if scaled and status and status.scale else replicas.min)
 
 
 def stillborn_generation(observed: Observed, model: str, version: str) -> int | None:

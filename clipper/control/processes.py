@@ -26,6 +26,7 @@ from clipper.control.logfiles import LogFiles
 from clipper.control.manager import Exit, NotPrepared, ReplicaSpec, Running
 from clipper.control.runtime_command import RUNTIME_MODULE, command_line, environment
 from clipper.errors import UnknownReplica
+from clipper.manifest import IMAGE_FLAVOR
 
 NICENESS = 5
 """Replicas give way to the frontend, which answers for all of them."""
@@ -151,6 +152,10 @@ class ProcessManager:
 
     async def _prepared(self, spec: ReplicaSpec) -> Path | None:
         """The interpreter that has what the model requires; None for the server's own."""
+        if spec.version.spec.flavor == IMAGE_FLAVOR:
+            raise NotPrepared(
+                "its model is in a Docker image, and replicas are processes here: clipper up --manager docker"
+            )
         requirements = spec.version.manifest.get("requirements")
         if not requirements:
             return None

@@ -21,6 +21,18 @@ def arms_of(policy: Policy, routes: Mapping[str, ModelRoute]) -> Serving:
     return {version.name: version for version in versions if version is not None}
 
 
+def canaries_of(policy: Policy, routes: Mapping[str, ModelRoute]) -> dict[str, ModelRoute]:
+    """The routes of the arms whose queries a canary shares.
+
+    It answers in the name of the arm that it may succeed, also where each version is one: it gets an arm of its own
+    with the traffic.
+    """
+    on_trial = {model: route for model, route in routes.items() if route.canary is not None}
+    if policy.new_version == "inherit":
+        return on_trial
+    return {route.serving.name: route for route in on_trial.values() if route.serving is not None}
+
+
 def version_of(route: ModelRoute) -> ServedVersion | None:
     """The version to which a route sends the queries of policies that choose among models."""
     return route.serving

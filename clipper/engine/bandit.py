@@ -75,6 +75,8 @@ class Bandit(Choosing[BanditTicket]):
             ticket.propensity = distribution.probabilities[index]
         ticket.arm = arm
         served = self._serving[arm] if arm is not None else None
+        if arm in self._on_trial and served is not None:
+            served = self._on_trial[arm].pick(ticket.query.uid)
         if served is None:
             ticket.error = ticket.fallback or NoModelReady(
                 f"Model '{arm}' of application '{self.app.name}' has no version that is ready to serve.",

@@ -8,10 +8,11 @@ from typing import Final, Generic, TypeVar
 from clipper.domain import Query
 from clipper.engine.answer import STATUSES_WITH_DEFAULT, Answer
 from clipper.engine.application import ServedApplication
-from clipper.engine.arms import Serving, arms_of
+from clipper.engine.arms import Serving, arms_of, canaries_of
 from clipper.engine.distribution import Distribution
 from clipper.engine.fleet import Fleet
 from clipper.engine.outputs import ANSWER
+from clipper.engine.route import ModelRoute
 from clipper.engine.selection import Selection
 from clipper.engine.ticket import Ticket
 from clipper.engine.token import Claims
@@ -71,6 +72,7 @@ class Choosing(ABC, Generic[T]):
         self._learns = app.learns
         self._epoch = -1
         self._serving: Serving = {}
+        self._on_trial: dict[str, ModelRoute] = {}
         self._available: tuple[str, ...] = ()
         self._look_around()
 
@@ -168,6 +170,7 @@ class Choosing(ABC, Generic[T]):
         """Find out which versions serve now, and which of them can be asked."""
         self._epoch = self._fleet.epoch
         self._serving = serving = arms_of(self.app.policy, self.app.routes)
+        self._on_trial = canaries_of(self.app.policy, self.app.routes)
         self.contexts.arms = tuple(serving)
         self._available = tuple(
             arm for arm, version in serving.items() if version is not None and version.has_ready_replica

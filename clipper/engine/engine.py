@@ -66,7 +66,7 @@ class Engine:
 
     def apply(self, snapshot: Snapshot) -> None:
         """Serve what the snapshot says from now on. What is under way keeps its deadline and its version."""
-        self.fleet.apply(snapshot)
+        self.fleet.apply(snapshot, self.selection.chance)
         served: dict[str, ServedApplication] = {}
         for name, definition in snapshot.desired.applications.items():
             try:
@@ -107,7 +107,7 @@ class Engine:
             slo_s = min(slo_s, query.timeout_ms / 1e3)
         ticket = Ticket(query, query.arrived_s + slo_s, self._on_result, on_answer, app)
         try:
-            served = self._choose(app, query.version)
+            served = self._choose(app, query.version, query.uid)
         except ClipperError as refusal:
             ticket.error = refusal
             self._on_result(ticket)
@@ -116,12 +116,13 @@ class Engine:
         served.submit(ticket)
         return ticket
 
-    def _choose(self, app: ServedApplication, version: str | None) -> ServedVersion:
+    def _choose(self, app: ServedApplication, version: str | None, uid: str | None) -> ServedVersion:
         if app.model is None:
             raise NoModelReady(f"Application '{app.name}' has no linked model; link one first.", retry_after_s=1.0)
         if version is not None:
             return self.fleet.version(app.model, version)
-        served = app.routes[app.model].serving
+        route = app.routes[app.model]
+        served = route.only or route.pick(uid)
         if served is None:
             raise NoModelReady(
                 f"Model '{app.model}' of application '{app.name}' has no version that is ready to serve.",

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Final
 
 from clipper.abstraction.flight import linger
-from clipper.abstraction.served import MAX_MARGIN_SHARE
+from clipper.abstraction.served import MAX_MARGIN_SHARE, ServedVersion
 from clipper.engine.answer import Answer
 from clipper.engine.application import ServedApplication
 from clipper.engine.choosing import MAX_OUTPUT_BYTES, Choosing, Conclude
@@ -40,10 +40,11 @@ class Ensemble(Choosing[EnsembleTicket]):
     def _look_around(self) -> None:
         super()._look_around()
         self._roll = Roll(self._serving)
+        self._rolls: dict[tuple[ServedVersion | None, ...], Roll] = {self._roll.versions: self._roll}
 
     def _ask(self, ticket: EnsembleTicket, distribution: Distribution) -> None:
         ticket.distribution = distribution
-        ticket.roll = roll = self._roll
+        ticket.roll = roll = self._roll if not self._on_trial else self._roll_for(ticket.query.uid)
         ticket.waiting = True
         ticket.left = 1 + len(roll.versions)  # one for asking itself: nothing is combined before all are asked
         self.metrics.choices.update(roll.models)
@@ -61,6 +62,17 @@ class Ensemble(Choosing[EnsembleTicket]):
         else:
             given_s = ticket.deadline_s - ticket.submitted_s
             self._due.push(ticket.deadline_s - min(self.selection.margin_s, given_s * MAX_MARGIN_SHARE), ticket)
+
+    def _roll_for(self, uid: str | None) -> Roll:
+        """Who is asked for one query, while canaries answer some of them."""
+        serving = {
+            arm: self._on_trial[arm].pick(uid) if arm in self._on_trial else served
+            for arm, served in self._serving.items()
+        }
+        versions = tuple(serving.values())
+        if versions not in self._rolls:
+            self._rolls[versions] = Roll(serving)
+        return self._rolls[versions]
 
     def _nobody(self, member: Member, arm: str) -> None:
         member.error = NoModelReady(f"Model '{arm}' has no version that is ready to serve.", retry_after_s=1.0)

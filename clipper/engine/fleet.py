@@ -7,7 +7,7 @@ from typing import Any
 from clipper.abstraction.cache import PredictionCache
 from clipper.abstraction.served import ServedVersion
 from clipper.domain import Application, Snapshot, Version
-from clipper.engine.route import ModelRoute
+from clipper.engine.route import CanaryRoute, ModelRoute
 from clipper.errors import NoModelReady, UnknownVersion
 from clipper.metrics import VersionMetrics
 
@@ -61,8 +61,11 @@ class Fleet:
             raise UnknownVersion(f"Model '{model}' has no running version '{version}'.")
         return served
 
-    def apply(self, snapshot: Snapshot) -> None:
-        """Follow the snapshot: new versions and replicas are dialled, vanished ones closed, routes pointed."""
+    def apply(self, snapshot: Snapshot, chance: Callable[[], float]) -> None:
+        """Follow the snapshot: new versions and replicas are dialled, vanished ones closed, routes pointed.
+
+        ``chance``, uniform in [0, 1), draws the queries of canaries.
+        """
         live = dict(_live_versions(snapshot))
         for key in [key for key in self._versions if key not in live]:
             self._retire(key)
@@ -72,9 +75,24 @@ class Fleet:
         for model in self._routes.keys() | snapshot.desired.models.keys():
             current = snapshot.observed.current.get(model)
             self.route(model).point_at(self._versions.get((model, current)) if current is not None else None)
+            self._try_out(snapshot, model, chance)
         for model in [m for m in self._routes if m not in snapshot.desired.models]:
             del self._routes[model]
         self.epoch += 1
+
+    def _try_out(self, snapshot: Snapshot, model: str, chance: Callable[[], float]) -> None:
+        """Give the model's canary its share, and measure both while it has it."""
+        wanted = snapshot.desired.models.get(model)
+        name = wanted.canary if wanted is not None else None
+        route, served = self.route(model), self._versions.get((model, name or ""))
+        version = snapshot.desired.version(model, name or "")
+        canary: CanaryRoute | None = None
+        if served is not None and version is not None and version.spec.canary is not None:
+            canary = CanaryRoute(served, version.spec.canary.share, version.generation, chance)
+        route.try_out(canary)
+        for key, one in self._versions.items():
+            if key[0] == model:
+                one.time_answers(canary is not None)
 
     def _keep(self, key: tuple[str, str], version: Version) -> None:
         before = self._definitions.get(key)

@@ -59,7 +59,7 @@ def describe_version(metrics: VersionMetrics) -> dict[str, Any]:
     batches = metrics.batch_size.count
     looked_up = metrics.cache_hits + metrics.cache_misses + metrics.cache_coalesced
     return {
-        "queries": looked_up,
+        "queries": looked_up + metrics.uncached,
         "batches": batches,
         "mean_batch": round(metrics.batch_size.total / batches, 2) if batches else None,
         "cache_hit_rate": round(metrics.cache_hits / looked_up, 4) if looked_up else None,

@@ -5,11 +5,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from clipper.engine.engine import Engine
+from clipper.engine.load import VersionKey
 from clipper.engine.recent import RecentQueries, describe_version
 from clipper.metrics import ApplicationMetrics, VersionMetrics
-
-VersionKey = tuple[str, str]
-"""(model, version)."""
 
 
 class Counted(Protocol):

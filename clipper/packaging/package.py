@@ -13,8 +13,8 @@ from clipper.domain import NUMERIC_INPUT_TYPES, InputType
 from clipper.errors import InvalidModel
 from clipper.inputs import encode_input
 from clipper.json_encoding import encode
-from clipper.manifest import MANIFEST_NAME, Manifest
-from clipper.packaging import objects, paths
+from clipper.manifest import IMAGE_FLAVOR, MANIFEST_NAME, Manifest
+from clipper.packaging import images, objects, paths, servers
 from clipper.packaging.archive import write_tar
 from clipper.packaging.content import Content
 from clipper.packaging.requirements import FILE_NAME as REQUIREMENTS_NAME
@@ -55,8 +55,9 @@ def package(
     """Write the artifact of ``model`` into ``directory``.
 
     Args:
-        model: A fitted estimator, a module of PyTorch's, a Keras model, a function of a batch, or the path of a saved
-            model; None for the flavor ``noop``.
+        model: A fitted estimator, a module of PyTorch's, a Keras model, a function of a batch, the path of a saved
+            model, the ``grpc://`` address of one behind a server, or the ``docker://`` name of an image that has one;
+            None for the flavor ``noop``.
         directory: Where the tar goes; the caller removes it.
         input_type: What the model takes; estimators take ``doubles`` unless told otherwise, programs of frameworks
             what they were saved with.
@@ -71,6 +72,10 @@ def package(
         InvalidModel: The model cannot be packaged; the sentence says why and what can.
     """
     content = _content(model, directory, flavor, method or "predict", example_input, input_type)
+    if content.flavor == IMAGE_FLAVOR and not (method is None and example_input is None and requirements is None):
+        raise InvalidModel(
+            "The method, the example and the requirements of a baked model are those of 'clipper build'."
+        )
     taken = input_type or content.input_type
     if taken is None:
         raise InvalidModel(
@@ -102,6 +107,10 @@ def _content(
 ) -> Content:
     if flavor == "noop":
         return Content("noop")
+    if isinstance(model, str) and servers.is_address(model):
+        return servers.content_of(model)
+    if isinstance(model, str) and images.is_address(model):
+        return images.content_of(model)
     if isinstance(model, str | PathLike):
         return paths.content_of(Path(model), method=method, flavor=flavor)
     return objects.content_of(model, directory, method=method, flavor=flavor, example=example, input_type=input_type)
@@ -109,7 +118,8 @@ def _content(
 
 def _requirements_beside(model: Any, content: Content) -> Path | None:
     """The file that may list them: one that came with the model, else one in the directory of a saved model."""
-    if content.requirements is not None or not isinstance(model, str | PathLike):
+    elsewhere = content.flavor in {servers.FLAVOR, IMAGE_FLAVOR}
+    if content.requirements is not None or elsewhere or not isinstance(model, str | PathLike):
         return content.requirements
     path = Path(model).absolute()
     return (path if path.is_dir() else path.parent) / REQUIREMENTS_NAME

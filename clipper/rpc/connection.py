@@ -38,12 +38,15 @@ class Connection(asyncio.BufferedProtocol):
         secret: bytes | None,
         loop: asyncio.AbstractEventLoop,
         clock: Callable[[], float],
+        *,
+        any_id: bool = False,
     ) -> None:
         self.last_heard_s: float | None = None
         self.is_open = False
         """Whether the handshake is done."""
         self._owner = owner
         self._replica_id = replica_id
+        self._any_id = any_id
         self._secret = secret
         self._loop = loop
         self._clock = clock
@@ -112,6 +115,8 @@ class Connection(asyncio.BufferedProtocol):
         if frame.kind != Kind.CHALLENGE:
             raise ProtocolError(f"a challenge was expected first, frame kind {frame.kind} came")
         challenge = wire.read_control(frame.payload, wire.Challenge)
+        if self._any_id:
+            self._replica_id = challenge.replica_id
         if challenge.replica_id != self._replica_id:
             self._end(f"replica {challenge.replica_id!r} answers at this address, {self._replica_id!r} was dialled")
         elif self._secret is not None and not handshake.agrees(challenge.proof, self._proof("replica", challenge)):

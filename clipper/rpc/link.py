@@ -30,18 +30,20 @@ def dial(
     clock: Callable[[], float],
     secret: bytes | None = None,
     tls: ssl.SSLContext | None = None,
+    any_id: bool = False,
 ) -> "ReplicaLink":
     """A link to the replica at ``address``; returns at once, connects and redials in the background.
 
     ``clock`` has the seconds of CLOCK_MONOTONIC (``time.monotonic``, ``loop.time``): over a unix socket deadlines go to
     the replica as they are. Over TCP the offset to the replica's clock is measured before ``on_ready`` and kept fresh.
 
-    ``tls`` encrypts TCP; it decides which certificates are trusted and whether the host has to be in them.
+    ``tls`` encrypts TCP; it decides which certificates are trusted and whether the host has to be in them. With
+    ``any_id`` the replica may have another id than ``replica_id``, which is then only this end's name for it.
 
     Raises:
         ValueError: ``address`` is neither ``unix:/path`` nor ``tcp:host:port``.
     """
-    return ReplicaLink(address, replica_id, events, loop=loop, clock=clock, secret=secret, tls=tls)
+    return ReplicaLink(address, replica_id, events, loop=loop, clock=clock, secret=secret, tls=tls, any_id=any_id)
 
 
 class ReplicaLink:
@@ -57,6 +59,7 @@ class ReplicaLink:
         clock: Callable[[], float],
         secret: bytes | None = None,
         tls: ssl.SSLContext | None = None,
+        any_id: bool = False,
     ) -> None:
         self.address = address
         self.replica_id = replica_id
@@ -69,6 +72,7 @@ class ReplicaLink:
         self._clock = clock
         self._secret = secret
         self._tls = tls
+        self._any_id = any_id
         self._outstanding: dict[int, int] = {}
         self._attempt = 0
         self._closed = False
@@ -136,7 +140,9 @@ class ReplicaLink:
         return self._loop.create_task(self._connect(), name=f"dial {self.address}")
 
     async def _connect(self) -> None:
-        self._connection = connection = Connection(self, self.replica_id, self._secret, self._loop, self._clock)
+        self._connection = connection = Connection(
+            self, self.replica_id, self._secret, self._loop, self._clock, any_id=self._any_id
+        )
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await self._open_transport(connection)

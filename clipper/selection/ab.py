@@ -5,8 +5,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from clipper.domain import Number
 from clipper.evidence import Change, State
+from clipper.frozen import Number
 from clipper.selection.learning import HalfLife, LearningPolicy, observed, uniform
 from clipper.selection.policy import Observation
 

@@ -8,8 +8,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from clipper.domain import Number
 from clipper.evidence import State
+from clipper.frozen import Number
 from clipper.selection.exponential import ExponentialPolicy, exponential_weights
 from clipper.selection.learning import Share, mixed, sums_of
 

@@ -9,8 +9,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from clipper.domain import Number
 from clipper.evidence import State
+from clipper.frozen import Number
 from clipper.selection.combining import Combining
 from clipper.selection.ensemble import Ensemble
 from clipper.selection.exponential import ExponentialPolicy, exponential_weights

@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from clipper.domain import Number
+from clipper.frozen import Number
 from clipper.selection.learning import LearningPolicy, uniform
 
 PRIOR_PLAYS = 5.0

@@ -17,8 +17,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from clipper.domain import Frozen, Number
 from clipper.evidence import Change, State, with_prior
+from clipper.frozen import Frozen, Number
 from clipper.selection.losses import Loss
 from clipper.selection.policy import Observation
 

@@ -11,8 +11,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from clipper.domain import Number
 from clipper.evidence import State
+from clipper.frozen import Number
 from clipper.selection.learning import LearningPolicy, Share, mean_losses, mixed, sums_of
 from clipper.selection.trials import with_trials
 

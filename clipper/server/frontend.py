@@ -15,10 +15,11 @@ from clipper.domain import Version
 from clipper.engine import Engine
 from clipper.engine.feedback import FeedbackService
 from clipper.engine.fleet import DEFAULT_SLO_S, Fleet
+from clipper.engine.load import LoadMeter, VersionKey, VersionLoad
 from clipper.engine.selection import Selection
 from clipper.engine.status import EngineStatus, FrontendView
 from clipper.metrics import FeedbackMetrics, VersionMetrics
-from clipper.rpc.dialling import dialler
+from clipper.rpc.dialling import dialler, external_dialler
 from clipper.server.managers import secrets_of
 from clipper.server.merging import HELD, LIVE, merged
 from clipper.server.selection_sync import SelectionSync
@@ -46,11 +47,12 @@ def make_engine(settings: Settings, feedback: FeedbackStore, loop: asyncio.Abstr
     connect = dialler(loop, timers.now, secrets_of(settings))
 
     def serve(version: Version, metrics: VersionMetrics) -> ServedVersion:
+        external = version.spec.external
         return ServedVersion(
             version,
             cache=cache,
             timers=timers,
-            dial=connect,
+            dial=connect if external is None else external_dialler(loop, timers.now, external),
             metrics=metrics,
             margin_s=settings.reply_margin_ms / 1e3,
             max_queue_length=settings.max_queue_length,
@@ -115,11 +117,13 @@ class Frontend:
     ) -> None:
         loop = asyncio.get_running_loop()
         timers = LoopTimers(loop)
+        self._clock = timers.now
         self._others = others or Alone()
         self.engine = make_engine(settings, feedback, loop)
         self.sync = SnapshotSync(store, self.engine, interval_s=settings.reconcile_interval_s, clock=timers.now)
         self._selection_sync = SelectionSync(self.engine.selection, clock=timers.now)
         self.status = EngineStatus(self.engine, timers.now, self._count, self._others.views)
+        self._loads = LoadMeter()
         self._feedback_metrics = FeedbackMetrics()
         self.feedback = FeedbackService(
             self.engine, feedback, self._feedback_metrics, retention_s=settings.feedback_retention_s
@@ -190,6 +194,14 @@ class Frontend:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.engine.close()
 
+    def loads(self) -> dict[VersionKey, VersionLoad]:
+        """What queries ask of the replicas, at this frontend, as of its last tick."""
+        return self._loads.loads(self.engine.fleet.versions)
+
+    def counts(self) -> Mapping[VersionKey, VersionMetrics]:
+        """What all frontends have counted of each version."""
+        return self._count().versions
+
     async def _stop_servers(self, grace_s: float) -> None:
         await asyncio.gather(self.server.stop(grace_s), self.grpc.stop(grace_s))
 
@@ -237,6 +249,7 @@ class Frontend:
     async def _tick(self) -> None:
         while True:
             self.status.tick()
+            self._loads.tick(self.engine.fleet.metrics, self._clock())
             await asyncio.sleep(TICK_S)
 
 

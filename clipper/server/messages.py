@@ -4,11 +4,13 @@ Counters travel as they are: the reader adds them up.
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from clipper.engine.status import FrontendView, VersionKey
+from clipper.engine.load import VersionKey, VersionLoad
+from clipper.engine.status import FrontendView
 from clipper.metrics import ApplicationMetrics, FeedbackMetrics, Histogram, SelectionMetrics, VersionMetrics
 from clipper_frontends.rest.exposition import Measured
 
@@ -66,6 +68,7 @@ class Report(msgspec.Struct, tag="report"):
     serving: frozenset[VersionKey]
     traffic: frozenset[VersionKey]
     stalled: dict[str, float]
+    loads: list[tuple[VersionKey, VersionLoad]]
     applications: dict[str, ApplicationMetrics]
     versions: list[tuple[VersionKey, VersionMetrics]]
     refused: dict[str, int]
@@ -99,7 +102,9 @@ class Report(msgspec.Struct, tag="report"):
         return FrontendView(self.ready, self.reason, self.serving, self.traffic)
 
 
-def report(measured: Measured, view: FrontendView, stalled: dict[str, float]) -> Report:
+def report(
+    measured: Measured, view: FrontendView, stalled: dict[str, float], loads: Mapping[VersionKey, VersionLoad]
+) -> Report:
     """What a worker says of itself."""
     return Report(
         ready=view.ready,
@@ -108,6 +113,7 @@ def report(measured: Measured, view: FrontendView, stalled: dict[str, float]) ->
         serving=view.serving,
         traffic=view.traffic,
         stalled=stalled,
+        loads=list(loads.items()),
         applications=dict(measured.applications),
         versions=list(measured.versions.items()),
         refused=dict(measured.refused),

@@ -9,6 +9,7 @@ from functools import partial
 
 from clipper.control.artifacts import ArtifactStore
 from clipper.control.controller import STOP_GRACE_S, Controller
+from clipper.control.sight import Measured
 from clipper.errors import UnknownReplica
 from clipper.server.frontend import TICK_S, Frontend
 from clipper.server.managers import open_manager, secrets_of
@@ -93,6 +94,8 @@ class Node:
                 await admin.start()
                 watchdog = asyncio.create_task(_watch_for_stalls(frontend, controller), name="watchdog")
                 stack.callback(watchdog.cancel)
+                steering = asyncio.create_task(_steer(frontend, workers, controller), name="steering")
+                stack.callback(steering.cancel)
                 retention = Retention(store, feedback, retention_s=settings.feedback_retention_s)
                 pruning = asyncio.create_task(retention.run(), name="retention")
                 stack.callback(pruning.cancel)
@@ -147,6 +150,17 @@ async def _watch_for_stalls(frontend: Frontend, controller: Controller) -> None:
         await asyncio.sleep(TICK_S)
         for replica_id, seconds in frontend.engine.fleet.unanswered_s().items():
             _report_stall(controller, replica_id, seconds)
+
+
+async def _steer(frontend: Frontend, workers: Workers, controller: Controller) -> None:
+    """Let the controller scale, promote and roll back by what all frontends measure."""
+    while True:
+        await asyncio.sleep(TICK_S)
+        try:
+            await controller.steer(Measured((frontend.loads(), *workers.loads()), frontend.counts()))
+        except Exception:
+            # One bad look must not be the last one.
+            log.exception("What the frontends measured could not be acted on.")
 
 
 def _report_stall(controller: Controller, replica_id: str, seconds: float) -> None:

@@ -49,8 +49,9 @@ class SnapshotSync:
             while True:
                 self._changed.clear()
                 await self.catch_up()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._changed.wait(), self._interval_s)
+                with contextlib.suppress(TimeoutError):  # not wait_for: it eats a cancellation that a change meets
+                    async with asyncio.timeout(self._interval_s):
+                        await self._changed.wait()
         finally:
             unsubscribe()
 

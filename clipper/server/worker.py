@@ -146,7 +146,8 @@ async def _serve(frontend: Frontend, main: Main) -> None:
                 await asyncio.sleep(LOOK_S)
     await frontend.take_queries()
     while True:
-        main.tell(report(frontend.measure(), view_of(frontend.engine), frontend.engine.fleet.unanswered_s()))
+        unanswered_s = frontend.engine.fleet.unanswered_s()
+        main.tell(report(frontend.measure(), view_of(frontend.engine), unanswered_s, frontend.loads()))
         await _news(frontend.engine)
 
 

@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from clipper.engine.load import VersionKey, VersionLoad
 from clipper.engine.status import FrontendView
 from clipper.server.merging import retained
 from clipper.server.messages import Begin, Changed, Report
@@ -79,6 +80,10 @@ class Workers:
     def views(self) -> Sequence[FrontendView]:
         """See `Others`."""
         return [report.view for report in self._reports()]
+
+    def loads(self) -> list[Mapping[VersionKey, VersionLoad]]:
+        """What queries ask of the replicas at each of them."""
+        return [dict(report.loads) for report in self._reports()]
 
     def _reports(self) -> list[Report]:
         return [process.report for process in self._processes if process.report is not None]

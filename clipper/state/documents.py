@@ -4,10 +4,11 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from clipper.deployment import Rollout
 from clipper.domain import Application, Desired, Model, Observed, Replica, Version, VersionStatus
 
 DESIRED_KINDS = ("application", "generation", "model", "version")
-OBSERVED_KINDS = ("traffic", "status", "replica")
+OBSERVED_KINDS = ("traffic", "status", "replica", "rollout")
 
 Key = tuple[str, str]
 """(kind, name). A version's name is ``model:version``; neither part can hold a colon."""
@@ -33,6 +34,7 @@ def observed_values(observed: Observed) -> dict[Key, Any]:
     for statuses in observed.statuses.values():
         values |= {("status", f"{status.model}:{status.version}"): status for status in statuses.values()}
     values |= {("replica", replica.replica_id): replica for replica in observed.replicas.values()}
+    values |= {("rollout", rollout.model): rollout for rollout in observed.rollouts.values()}
     return values
 
 
@@ -84,6 +86,7 @@ def decode_observed(rows: Iterable[tuple[str, str, str]]) -> Observed:
     previous: dict[str, tuple[str, ...]] = {}
     statuses: dict[str, dict[str, VersionStatus]] = {}
     replicas: dict[str, Replica] = {}
+    rollouts: dict[str, Rollout] = {}
     for kind, name, text in rows:
         body = json.loads(text)
         if kind == "traffic":
@@ -94,4 +97,6 @@ def decode_observed(rows: Iterable[tuple[str, str, str]]) -> Observed:
             statuses.setdefault(status.model, {})[status.version] = status
         elif kind == "replica":
             replicas[name] = Replica.model_validate(body)
-    return Observed(current=current, previous=previous, statuses=statuses, replicas=replicas)
+        elif kind == "rollout":
+            rollouts[name] = Rollout.model_validate(body)
+    return Observed(current=current, previous=previous, statuses=statuses, replicas=replicas, rollouts=rollouts)

@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from clipper_container.outputs import WrongOutputs, as_list, encode_lines, encode_one, join_lines
+from clipper_container.flavors import BatchFailed
+from clipper_container.outputs import as_list, encode_lines, encode_one, join_lines
 from clipper_container.rows import Rows, rows_of
 from clipper_container.sentences import describe
 from clipper_container.wire import BatchView, ItemError
@@ -69,23 +70,27 @@ def _split(part: Sequence[int], cause: BaseException, items: list[bytes | ItemEr
 def _answer_all(rows: Rows, predict: Predict, count: int) -> tuple[bytes, list[tuple[int, ItemError]]]:
     try:
         values = _call(predict, rows.whole, count)
-    except WrongOutputs as wrong:
-        return join_lines([ItemError("model_error", str(wrong))] * count)
+    except BatchFailed as failure:
+        return join_lines([_error_of_all(failure)] * count)
     return encode_lines(values)
 
 
 def _answer_some(rows: Rows, predict: Predict, part: Sequence[int]) -> list[bytes | ItemError]:
     try:
         values = _call(predict, lambda: rows.take(part), len(part))
-    except WrongOutputs as wrong:
-        return [ItemError("model_error", str(wrong))] * len(part)
+    except BatchFailed as failure:
+        return [_error_of_all(failure)] * len(part)
     return [encode_one(value) for value in values]
+
+
+def _error_of_all(failure: BatchFailed) -> ItemError:
+    return ItemError("deadline_exceeded" if failure.late else "model_error", str(failure))
 
 
 def _call(predict: Predict, inputs: Callable[[], Any], count: int) -> list[Any]:
     try:
         return as_list(predict(inputs()), count)
-    except WrongOutputs:
+    except BatchFailed:
         raise
     except BaseException as error:  # SystemExit and KeyboardInterrupt of a model end a row, not the replica
         raise _Raised(error) from error

@@ -8,11 +8,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from clipper_container.flavors import BatchFailed
 from clipper_container.sentences import describe
 from clipper_container.wire import ItemError
 
 
-class WrongOutputs(Exception):  # a fault of the model that the sentence tells, not of ours
+class WrongOutputs(BatchFailed):  # a fault of the model that the sentence tells, not of ours
     """The model did not return one output per row; no row of the batch can be trusted to have its own."""
 
 

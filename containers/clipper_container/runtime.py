@@ -1,11 +1,14 @@
 """The life of one replica: listen, load, warm up, serve, drain, end."""
 
 import gc
+import math
 import os
 import signal
 import threading
 import time
 from typing import cast
+
+import numpy as np
 
 from clipper_container import wire
 from clipper_container.attendant import Attendant
@@ -21,13 +24,13 @@ from clipper_container.peers import Peers, ReceivedBatch
 from clipper_container.sentences import describe, traceback_of
 from clipper_container.version import __version__
 from clipper_container.warmup import encode_example, warm_up
-from clipper_container.wire import Kind
+from clipper_container.wire import BatchView, Kind
 
 EXIT_STOPPED = 0
 """Asked to stop, or nobody was there for the orphan timeout."""
 EXIT_CANNOT_LISTEN = 3
 EXIT_FAILED = 4
-"""The model could not be loaded or warmed up."""
+"""The model could not be loaded or warmed up, or what it needs has gone."""
 
 DRAIN_TIMEOUT_S = 2.0
 """How long a draining replica waits for its peers' last word once everything is answered."""
@@ -53,6 +56,8 @@ class Replica:
             pid=os.getpid(),
         )
         self._broken: ValueError | None = None
+        self._given_up: str | None = None
+        self._running: BatchView | None = None
         self._failure_logged_s = -FAILURE_LOG_INTERVAL_S
 
     def run(self) -> int:
@@ -104,7 +109,7 @@ class Replica:
             return self._fail(error, manifest)
         lobby.stop()
         self._serve(predict)
-        return EXIT_STOPPED
+        return EXIT_STOPPED if self._given_up is None else EXIT_FAILED
 
     def _prepare(self, manifest: Manifest) -> Predict:
         """Loads and warms up; the peers see each step, and from the end on they may send batches."""
@@ -126,9 +131,27 @@ class Replica:
 
     def _load(self, flavor: str, manifest: Manifest) -> Loaded:
         method = self._options.method or manifest.method
-        context = LoadContext(self._options.artifact, manifest, self._input_type, method, self._options.threads)
+        context = LoadContext(
+            self._options.artifact,
+            manifest,
+            self._input_type,
+            method,
+            self._options.threads,
+            self._left_s,
+            self._give_up,
+        )
         loaded = self._forks.wrap(find_flavor(flavor))(context)
         return loaded._replace(predict=self._forks.wrap(loaded.predict))
+
+    def _left_s(self) -> float:
+        """The time until nobody waits any more for the batch that runs; endless while none does."""
+        if self._running is None:
+            return math.inf
+        return float(np.frombuffer(self._running.deadlines, "<f8").max()) - time.monotonic()
+
+    def _give_up(self, reason: str) -> None:
+        self._given_up = self._given_up or reason
+        self._peers.request_stop()
 
     def _warm_up(self, loaded: Loaded, manifest: Manifest) -> list[tuple[int, float]]:
         if manifest.example_input is None:
@@ -198,7 +221,9 @@ class Replica:
     def _execute(self, batch: ReceivedBatch, predict: Predict, attendant: Attendant) -> None:
         started_s = time.monotonic()
         attendant.model_starts(started_s)
+        self._running = batch.view
         reply, raised = _answer(batch, predict, started_s)
+        self._running = None
         attendant.model_returned()
         self._peers.answered(batch, reply)
         if raised is not None:
@@ -230,6 +255,9 @@ class Replica:
         peers.refusal = "the replica is draining"
         peers.stop_listening()
         peers.announce(wire.frame(Kind.DRAINING))
+        if self._given_up is not None:
+            self._log.event("error", "failed", message=self._given_up)
+            peers.announce(wire.control(Kind.STATE, wire.State("failed", self._given_up)))
         while peers.batches:
             self._execute(peers.batches.popleft(), predict, attendant)
             peers.poll(0)

@@ -102,6 +102,11 @@ def test_other_content_under_the_same_version_is_refused(run, server, write, tmp
         ("- 1\n", "clipper.yaml:1"),
         ("applications: [{name: Bad, input_type: doubles, slo_ms: 1}]", "name"),
         ("models: [{name: a, versions: [{version: 1, path: missing.pkl}]}]", "missing.pkl"),
+        ("models: [{name: a, versions: [{version: 1, path: a.pkl, address: 'tcp:h:1'}]}]", "not both"),
+        ("models: [{name: a, versions: [{version: 1, path: a.pkl, secret_file: s}]}]", "for a container"),
+        ("models: [{name: a, versions: [{version: 1, address: 'grpc://h'}]}]", "grpc://host:port/model"),
+        ("models: [{name: a, versions: [{version: 1, flavor: noop, replicas: {min: 3, max: 2}}]}]", "'min' (3)"),
+        ("models: [{name: a, versions: [{version: 1, flavor: noop, canary: lots}]}]", "'5%'"),
     ],
 )
 def test_a_file_that_is_wrong_is_a_sentence_with_its_place(run, write, text, sentence):
@@ -133,3 +138,40 @@ def test_a_stopped_version_is_left_alone_and_said_to_be_stopped(run, server, wri
     server.stop_models("halted")
     again = run("apply", "-f", write(text))
     assert again.stdout == "version halted:1 unchanged (it is stopped; to start it: clipper promote halted 1)\n"
+
+
+def test_a_range_of_replicas_and_a_canary(run, server, write):
+    text = """
+    models:
+      - name: moving
+        versions:
+          - {version: 1, flavor: noop, input_type: doubles, replicas: {min: 1, max: 3}}
+    """
+    assert run("apply", "-f", write(text)).returncode == 0
+    second = "- {version: 2, flavor: noop, input_type: doubles, replicas: 1-2, canary: 5%}"
+    canary = f"{text.rstrip()}\n          {second}\n"
+    assert "version moving:2 ready" in run("apply", "-f", write(canary)).stdout
+    info = server.get_model_info("moving")
+    assert (info["target"], info["canary"]) == ("1", "2")
+    assert [version["replicas"]["bounds"] for version in info["versions"]] == [
+        {"min": 1, "max": 3},
+        {"min": 1, "max": 2},
+    ]
+    again = run("apply", "-f", write(canary)).stdout
+    assert again.count("unchanged") == 2
+    assert server.get_model_info("moving")["canary"] == "2"
+
+
+def test_what_runs_elsewhere_is_registered_and_then_left_alone(run, server, write, tmp_path):
+    text = """
+    models:
+      - name: elsewhere
+        versions: [{version: 1, address: "unix:%s/s", secret_file: secret, input_type: doubles}]
+    """
+    (tmp_path / "secret").write_text("a secret that both ends know\n")
+    assert run("apply", "--no-wait", "-f", write(text % tmp_path)).returncode == 0
+    assert server.get_model_info("elsewhere", 1)["address"] == f"unix:{tmp_path}/s"
+    assert "version elsewhere:1 unchanged" in run("apply", "--no-wait", "-f", write(text % tmp_path)).stdout
+    moved = run("apply", "--no-wait", "-f", write(text % "/elsewhere"))
+    assert moved.returncode == 1
+    assert "another content than 'unix:/elsewhere/s'" in moved.stderr

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from clipper.control import desired as edits
 from clipper.control.lookup import applications_of, input_type_of, stillborn_generation
+from clipper.deployment import MAX_REPLICAS
 from clipper.domain import (
     MAX_LINKED_MODELS,
-    MAX_REPLICAS,
     MAX_SLO_MS,
     Application,
     Desired,

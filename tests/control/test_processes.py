@@ -14,7 +14,7 @@ import psutil
 import pytest
 from control_harness import SUMS, is_alive
 
-from clipper.control.manager import ReplicaSpec
+from clipper.control.manager import NotPrepared, ReplicaSpec
 from clipper.control.processes import (
     MAX_SOCKET_PATH_BYTES,
     ProcessManager,
@@ -96,6 +96,13 @@ async def test_a_stopped_process_is_woken_to_end(host, tmp_path):
     os.kill(running.pid, signal.SIGSTOP)
     await watched.manager.stop(running.replica_id, 10.0)
     assert (await watched.exits.get()).reason == "exited with code 0"
+
+
+async def test_a_model_in_an_image_is_not_run_as_a_process(host, tmp_path):
+    spec = a_spec(tmp_path / "artifact")
+    baked = spec.version.model_copy(update={"spec": VersionSpec(version="1", flavor="image", input_type="doubles")})
+    with pytest.raises(NotPrepared, match="clipper up --manager docker"):
+        await host().manager.start(ReplicaSpec(spec.replica_id, baked, spec.artifact_dir))
 
 
 async def test_a_model_that_does_not_load_is_told_from_a_crash(host, tmp_path):

@@ -12,6 +12,7 @@ import pytest
 from server_process import until
 from sklearn.linear_model import LogisticRegression
 
+import clipper
 from clipper_container.healthcheck import PORT
 
 # The containers cannot import this module, so its functions travel by value.
@@ -130,6 +131,41 @@ def test_a_wheel_that_a_model_brings_along_is_in_that_layer(up, tmp_path):
     server.cl.deploy_model("model", 1, greet, input_type="doubles", requirements=[str(wheel)])
     server.cl.register_application("app", input_type="doubles", slo_ms=5000, models=["model"])
     assert server.cl.predict("app", [1.0]).output == "hello"
+
+
+def test_a_baked_model_is_deployed_by_the_name_of_its_image(up, image, saved):
+    model = pickle.loads(saved.read_bytes())  # noqa: S301  # our own
+    server = up()
+    (tag,) = image.tags
+    server.cl.deploy_model("model", 1, f"docker://{tag}", input_type="doubles", num_replicas=2)
+    server.cl.register_application("app", input_type="doubles", slo_ms=5000, models=["model"])
+    rows = np.random.default_rng(1).random((5, 4))
+    answers = [prediction.output for prediction in server.cl.predict_batch("app", rows.tolist())]
+    assert answers == model.predict(rows).tolist()
+    assert {container.image.id for container in server.containers().values()} == {image.id}
+    assert server.version()["flavor"] == "image"
+
+
+@pytest.mark.parametrize(
+    ("name", "input_type", "sentence"),
+    [
+        (
+            "clipper-test-baked:3",
+            "floats",
+            "The model in the image clipper-test-baked:3 takes doubles; the version was",
+        ),
+        ("clipper-base:bookworm", "doubles", "The image clipper-base:bookworm has no model in it that 'clipper build'"),
+        (
+            "127.0.0.1:1/ml/gone:7",
+            "doubles",
+            r"neither on the Docker engine nor can it be pulled: .* clipper build \.\.\.",
+        ),
+    ],
+)
+def test_an_image_that_cannot_serve_is_a_sentence(up, image, name, input_type, sentence):
+    server = up()
+    with pytest.raises(clipper.ClipperError, match=sentence):
+        server.cl.deploy_model("model", 1, f"docker://{name}", input_type=input_type)
 
 
 def test_a_build_that_cannot_be_is_a_sentence(tmp_path):

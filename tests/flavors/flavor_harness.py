@@ -89,11 +89,11 @@ class Served:
         assert event[0] == "failed"
         return event[1]
 
-    async def ask(self, *inputs: Any) -> list[Any]:
+    async def ask(self, *inputs: Any, timeout_s: float = WAIT_S) -> list[Any]:
         """The outputs of one batch, decoded; errors as they came."""
         rows = [encode_input(self.manifest["input_type"], x) for x in inputs]
         async with asyncio.timeout(WAIT_S):
-            outputs = await self._client.ask(*rows, timeout_s=WAIT_S)
+            outputs = await self._client.ask(*rows, timeout_s=timeout_s)
         return [output if isinstance(output, ItemError) else json.loads(output) for output in outputs]
 
     def log_text(self) -> str:

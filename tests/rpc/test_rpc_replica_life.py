@@ -72,7 +72,7 @@ async def test_a_model_that_cannot_be_loaded_is_told_with_its_versions(
         ({"entry": "../outside.pkl"}, "lies outside of the artifact"),
         ({"entry": None}, "names no 'entry'"),
         ({"entry": "gone.pkl"}, "No such file"),
-        ({"flavor": "cobol"}, "There is no flavor 'cobol'; this runtime has mlflow, noop, onnx, python"),
+        ({"flavor": "cobol"}, "There is no flavor 'cobol'; this runtime has mlflow, noop, oip, onnx, python"),
         ({"format": 9}, "The artifact has format 9, this runtime reads format 1"),
         ({"format": "one"}, "is not a manifest"),
         ({"input_type": "doubels"}, "has the input type 'doubels'; this runtime takes bytes, doubles, floats"),

@@ -3,6 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clipper.engine.load import VersionLoad
 from clipper.engine.status import FrontendView
 from clipper.metrics import ApplicationMetrics, FeedbackMetrics, VersionMetrics
 from clipper.server.merging import merged, retained
@@ -102,8 +103,10 @@ def test_an_application_that_is_not_served_any_more_is_left_out(other, first):
 
 @given(measurements())
 def test_a_report_arrives_as_it_was_sent(measured):
-    sent = report(measured, READY, {"svm.1.g1.r0": 3.5})
+    load = VersionLoad(arrivals_per_s=12.0, batch_s=0.25, slo_s=0.1)
+    sent = report(measured, READY, {"svm.1.g1.r0": 3.5}, {("svm", "1"): load})
     received = decode_from_worker(encode(sent))
+    assert dict(received.loads) == {("svm", "1"): load}
     assert received.stalled == {"svm.1.g1.r0": 3.5}
     assert received.view == READY
-    assert samples(received.measured) == samples(report(measured, READY, {}).measured)
+    assert samples(received.measured) == samples(report(measured, READY, {}, {}).measured)

@@ -1,6 +1,7 @@
 """A policy of a user's own, in an installed package of their own, serves and learns in a real server."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -63,8 +64,8 @@ def server(tmp_path):
     paths = [str(site), *filter(None, [os.environ.get("PYTHONPATH")])]
     server = ServerProcess(tmp_path / "data", PYTHONPATH=os.pathsep.join(paths))
     yield server
-    server.cl.stop_models(["wrong", "right"])
-    server.kill()
+    server.signal(signal.SIGTERM)
+    assert server.wait() == 0
 
 
 def test_a_policy_of_a_user_s_own_decides_learns_and_is_contained_when_it_raises(server):

@@ -40,10 +40,11 @@ def deploy_model(  # noqa: D417 (the connection passes itself)
     model: Any,
     *,
     input_type: InputType | None = None,
-    num_replicas: int = 1,
+    num_replicas: int | str | Mapping[str, int] = 1,
     batching: str | Mapping[str, Any] | Batching = "deadline",
     example_input: Any = None,
     promote: bool = True,
+    canary: str | Mapping[str, Any] | None = None,
     wait: bool = True,
     method: str | None = None,
     flavor: str | None = None,
@@ -59,15 +60,17 @@ def deploy_model(  # noqa: D417 (the connection passes itself)
         name: The model's name; a new one creates the model.
         version: The version's name, a string or an int.
         model: A fitted estimator, a module of PyTorch's, a Keras model, a function of a batch that returns one output
-            for each row, or the path of a saved model. A numeric batch is a 2-D numpy array; strings, bytes and JSON
-            values are a list.
+            for each row, the path of a saved model, or the ``docker://`` name of an image that ``clipper build``
+            made. A numeric batch is a 2-D numpy array; strings, bytes and JSON values are a list.
         input_type: ``doubles`` (the default of estimators), ``floats``, ``integers``, ``strings``, ``bytes``, ``json``;
             by default what a program of a framework was saved with.
-        num_replicas: How many replicas to run.
+        num_replicas: How many replicas to run; in a range (``"1-8"``, ``{"min": 1, "max": 8}``) it scales by itself.
         batching: ``deadline``, ``none``, ``fixed:32``, ``aimd``, ``quantile``, or a dict of `clipper.domain.Batching`.
         example_input: One input; each replica warms up with it before it takes traffic. A module of PyTorch's is
             exported with it: it has the shape that the module takes, without the batch.
         promote: Give it the model's traffic as soon as it is ready.
+        canary: Try it on a part of the traffic first: ``"5%"``, or a dict of `clipper.deployment.Canary`. It gets all
+            of it once it has proved itself, and none if it is worse than the current version.
         wait: Return when it is ready (and has the traffic), not when the server has taken it.
         method: ``predict`` or ``predict_proba``, of an estimator.
         flavor: How to load and call the model, where that is not to be recognised; ``noop`` needs no model (None).
@@ -99,7 +102,13 @@ def deploy_model(  # noqa: D417 (the connection passes itself)
             "requirements": requirements,
         }
         packaged: Package = yield Work(lambda: _package(model, Path(directory), options))
-        settings = {"replicas": num_replicas, "batching": batching, "caching": caching, "limits": limits}
+        settings = {
+            "replicas": num_replicas,
+            "batching": batching,
+            "caching": caching,
+            "limits": limits,
+            "canary": canary,
+        }
         info = yield from send_package(
             session, name, version, packaged, promote=promote, on_progress=on_progress, **settings
         )
@@ -135,7 +144,7 @@ def send_package(
         packaged: The package; it must stay where it is until this returns.
         promote: Give it the model's traffic as soon as it is ready.
         on_progress: Told how many bytes have been sent.
-        settings: ``replicas``, ``batching``, ``caching``, ``limits``; None is the server's default.
+        settings: ``replicas``, ``batching``, ``caching``, ``limits``, ``canary``; None is the server's default.
 
     Raises:
         AlreadyExists: The model has a version of that name.
@@ -149,14 +158,15 @@ def send_package(
         "method": packaged.method,
         "promote": promote,
     }
-    spec |= {field: _plain(value) for field, value in settings.items() if value is not None}
+    spec |= {field: plain(value) for field, value in settings.items() if value is not None}
     upload = Upload(spec, packaged.tar, lambda sent: watch(DeployProgress("uploading", sent, total)))
     reply = yield Request("POST", path("models", name, "versions"), upload=upload)
     info: dict[str, Any] = reply.json()
     return info
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A setting as JSON has it."""
     return value.model_dump(mode="json") if hasattr(value, "model_dump") else value
 
 
@@ -214,8 +224,10 @@ def _raise_if_over(name: str, info: Mapping[str, Any]) -> None:
         words = (info.get("last_words") or "").strip()
         said = f"\nIts last words:\n{words}" if words else ""
         raise DeploymentFailed(f"Version '{version}' of model '{name}' failed to start{_because(info)}.{said}")
-    if state in {"draining", "stopped"} and not info["wanted"]:
-        raise DeploymentFailed(f"Version '{version}' of model '{name}' was stopped before it was ready.")
+    over = not info["wanted"] or (info["canary"] is not None and not (info["on_trial"] or info["target"]))
+    if state in {"draining", "stopped"} and over:
+        why = _because(info)
+        raise DeploymentFailed(f"Version '{version}' of model '{name}' was stopped before it was ready{why}.")
 
 
 def _because(info: Mapping[str, Any]) -> str:

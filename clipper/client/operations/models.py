@@ -5,26 +5,56 @@ from typing import Any
 
 from clipper.client.paths import path
 from clipper.client.steps import Request, Session, Steps
-from clipper.errors import NotFound, UnknownVersion
+from clipper.errors import Conflict, NotFound, UnknownVersion
 from clipper.json_encoding import encode
 
 
-def set_model_version(_session: Session, name: str, version: str | int) -> Steps[None]:
+def set_model_version(
+    _session: Session, name: str, version: str | int, *, canary: str | Mapping[str, Any] | None = None
+) -> Steps[None]:
     """Give a version the traffic: roll forward or back. The version that has it keeps it until this one is ready.
+
+    With ``canary`` (``"5%"``, or a dict of `clipper.deployment.Canary`) it gets that part first, and all of it once it
+    has proved itself. Without, a canary that runs is over: won if it is this version, else lost.
 
     Raises:
         UnknownModel: There is no such model.
         UnknownVersion: It has no such version.
     """
-    body = encode({"version": str(version)})
+    body = encode({"version": str(version)} | ({} if canary is None else {"canary": canary}))
     reply = yield Request("PUT", path("models", name, "current"), body=body)
     reply.json()
 
 
+def roll_back(session: Session, name: str) -> Steps[str]:
+    """Return to the version before: end a canary, take back a promotion under way, or promote the previous version.
+
+    Returns:
+        The version that has the traffic, or gets it as soon as it is ready.
+
+    Raises:
+        UnknownModel: There is no such model.
+        Conflict: There is nothing to return to.
+    """
+    info = yield from get_model_info(session, name)
+    current, under_way = info["current"], info["canary"] is not None or info["target"] != info["current"]
+    before = current if current is not None and under_way else next(iter(info["previous"]), None)
+    if before is None:
+        raise Conflict(f"Model '{name}' has no earlier version to return to (current: {current or 'none'}).")
+    yield from set_model_version(session, name, before)
+    return str(before)
+
+
 def set_num_replicas(
-    session: Session, name: str, num_replicas: int, *, version: str | int | None = None
+    session: Session,
+    name: str,
+    num_replicas: int | str | Mapping[str, int],
+    *,
+    version: str | int | None = None,
 ) -> Steps[None]:
     """Run so many replicas of a version, of the current one if none is named.
+
+    With a range (``"1-8"`` or ``{"min": 1, "max": 8}``) it scales by itself.
 
     Raises:
         UnknownModel: There is no such model.

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from clipper.control.artifacts import unpack
+from clipper.control.docker import labels
 from clipper.control.docker.images import Images, Tell
 from clipper.control.docker.recipes import baked
 from clipper.json_encoding import decode
@@ -34,8 +35,8 @@ async def bake(images: Images, artifact: Path, *, name: str, version: str, tag: 
 def labels_of(name: str, version: str, manifest: Mapping[str, Any]) -> dict[str, str]:
     """What the image says about its model, without being run."""
     return {
-        "clipper.model": name,
-        "clipper.version": version,
+        labels.MODEL: name,
+        labels.VERSION: version,
         "clipper.flavor": str(manifest["flavor"]),
-        "clipper.input-type": str(manifest["input_type"]),
+        labels.INPUT_TYPE: str(manifest["input_type"]),
     }

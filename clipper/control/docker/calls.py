@@ -63,7 +63,7 @@ class ReplicaContainers:
         published_host = None if self._engine.publishes_on is None else self._engine.host
         return describe(asking(self._api.inspect_container, container_id), published_host)
 
-    def start(self, spec: ReplicaSpec, *, image: str, volume: str, network: str) -> tuple[Running, str]:
+    def start(self, spec: ReplicaSpec, *, image: str, volume: str | None, network: str) -> tuple[Running, str]:
         """Make and start one; returns it and its id. Where that fails nothing is left but what it printed.
 
         Raises:

@@ -13,6 +13,7 @@ from clipper.control.docker import labels
 from clipper.control.manager import ReplicaSpec, Running
 from clipper.domain import Limits
 from clipper.errors import InvalidRequest
+from clipper.manifest import IMAGE_FLAVOR
 
 PORT = 7000
 """`clipper_container.healthcheck.PORT`; the images expose it."""
@@ -21,6 +22,8 @@ SECRET_DIR = "/run/clipper"  # noqa: S105  # where it is, not what
 SECRET_NAME = "secret"  # noqa: S105  # a file's name
 VOLUME_DIR = "/artifact"
 ARTIFACT_DIR = f"{VOLUME_DIR}/model"
+BAKED_DIR = "/model"
+"""Where ``model.Dockerfile`` puts it."""
 MAX_PROCESSES = 1024
 """Threads count: a framework on a large machine starts some hundred."""
 TEMPORARY_BYTES = 256 << 20
@@ -32,7 +35,7 @@ def arguments(spec: ReplicaSpec, installation_id: str, orphan_timeout_s: float) 
     """How the runtime is started in the container; the image has the interpreter and the module."""
     version = spec.version
     said = {
-        "--artifact": ARTIFACT_DIR,
+        "--artifact": _artifact_dir(spec),
         "--model": version.model,
         "--version": version.spec.version,
         "--generation": str(version.generation),
@@ -40,18 +43,21 @@ def arguments(spec: ReplicaSpec, installation_id: str, orphan_timeout_s: float) 
         "--installation": installation_id,
         "--listen": f"tcp:0.0.0.0:{PORT}",
         "--secret-file": f"{SECRET_DIR}/{SECRET_NAME}",
-        "--input-type": version.spec.input_type,
-        "--method": version.spec.method,
         "--threads": str(version.spec.limits.threads),
         "--orphan-timeout-s": f"{orphan_timeout_s:g}",
     }
+    if not is_baked(spec):  # the manifest in the image knows better
+        said |= {"--input-type": version.spec.input_type, "--method": version.spec.method}
     return [part for pair in said.items() for part in pair]
 
 
 def creation(
-    spec: ReplicaSpec, installation_id: str, *, image: str, volume: str, network: str, publish_on: str | None
+    spec: ReplicaSpec, installation_id: str, *, image: str, volume: str | None, network: str, publish_on: str | None
 ) -> dict[str, Any]:
-    """The arguments of the SDK's ``containers.create``, but for the command."""
+    """The arguments of the SDK's ``containers.create``, but for the command.
+
+    ``volume`` holds the artifact; None where the image does.
+    """
     from docker.types import LogConfig, Mount  # noqa: PLC0415  # an extra
 
     return {
@@ -61,9 +67,9 @@ def creation(
         "labels": labels.of_replica(spec, installation_id),
         "network": network,
         "ports": {} if publish_on is None else {_PORT_KEY: (publish_on, None)},
-        "working_dir": ARTIFACT_DIR,
+        "working_dir": _artifact_dir(spec),
         "mounts": [
-            Mount(VOLUME_DIR, volume, read_only=True, no_copy=True),
+            *([] if volume is None else [Mount(VOLUME_DIR, volume, read_only=True, no_copy=True)]),
             # Nameless: it goes with the container; labelled, so that it is found where somebody else removed that one.
             Mount(SECRET_DIR, None, no_copy=True, labels=labels.of_version(spec.version.generation, installation_id)),
         ],
@@ -78,6 +84,15 @@ def creation(
         "log_config": LogConfig(type="json-file", config={"max-size": str(LOG_FILE_BYTES), "max-file": "2"}),
         **_bounds(spec.version.spec.limits),
     }
+
+
+def is_baked(spec: ReplicaSpec) -> bool:
+    """Whether its model is in an image of its own (``clipper build``), instead of in an artifact."""
+    return spec.version.spec.flavor == IMAGE_FLAVOR
+
+
+def _artifact_dir(spec: ReplicaSpec) -> str:
+    return BAKED_DIR if is_baked(spec) else ARTIFACT_DIR
 
 
 def _bounds(limits: Limits) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from clipper.control.docker import labels
 from clipper.control.docker.engine import Engine, EngineRefused, asking, is_missing
 from clipper.control.docker.recipes import Kitchen, Recipe
 from clipper.control.docker.tars import streamed
@@ -72,6 +73,22 @@ class Images:
         name = f"{self._prefix}{recipes[1].title_and_version}"
         await self._have(name, tell, partial(pull, self._engine, name))
         return await self.build(_on_top_of(name, recipes), tell) or name
+
+    async def provide_baked(self, name: str, input_type: str, tell: Tell) -> str:
+        """An image of a user's that has the model in it, on the engine when this returns.
+
+        Raises:
+            NotPrepared: There is none of that name, it was not made by ``clipper build``, or its model takes other
+                inputs.
+            EngineRefused: The engine cannot be asked.
+        """
+        await self._have(name, tell, partial(pull_baked, self._engine, name))
+        taken = await self._engine.call(_label, self._engine, name, labels.INPUT_TYPE)
+        if taken is None:
+            raise NotPrepared(f"The image {name} has no model in it that 'clipper build' put there")
+        if taken != input_type:
+            raise NotPrepared(f"The model in the image {name} takes {taken}; the version was deployed for {input_type}")
+        return name
 
     async def build(self, recipes: Sequence[Recipe], tell: Tell) -> str:
         """Build what is missing of ``recipes``, in order; returns the name of the last one.
@@ -148,21 +165,40 @@ def build(engine: Engine, recipe: Recipe, tag: str, tell: Tell, abandoned: threa
 
 
 def pull(engine: Engine, name: str, tell: Tell, abandoned: threading.Event) -> None:
-    """Pull an image; blocks.
+    """Pull an image that this release brings along; blocks.
 
     Raises:
         NotPrepared: There is none, or it was abandoned.
     """
+    _pull(engine, name, tell, abandoned, "Push it there, or leave docker_image_prefix empty to have it built")
+
+
+def pull_baked(engine: Engine, name: str, tell: Tell, abandoned: threading.Event) -> None:
+    """Pull an image of a user's; blocks.
+
+    Raises:
+        NotPrepared: There is none, or it was abandoned.
+    """
+    _pull(engine, name, tell, abandoned, f"Push it, or build it on this engine: clipper build ... -t {name}")
+
+
+def _pull(engine: Engine, name: str, tell: Tell, abandoned: threading.Event, way_out: str) -> None:
     tell(f"pulling the image {name}")
-    repository, _, tag = name.rpartition(":")
     try:
-        lines = asking(engine.client.api.pull, repository, tag=tag, stream=True, decode=True)
+        lines = asking(engine.client.api.pull, *_parts(name), stream=True, decode=True)
         _follow(lines, f"pulling the image {name}", tell, abandoned)
     except (EngineRefused, NotPrepared) as error:
         raise NotPrepared(
-            f"The image {name} is neither on the Docker engine nor can it be pulled: {error} Push it there, or leave "
-            "docker_image_prefix empty to have it built"
+            f"The image {name} is neither on the Docker engine nor can it be pulled: {error} {way_out}"
         ) from None
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """Repository, and tag or digest. A colon before a slash is a registry's port."""
+    if "@" in name:
+        return name, ""
+    repository, colon, tag = name.rpartition(":")
+    return (repository, tag) if colon and "/" not in tag else (name, "latest")
 
 
 def _follow(lines: Generator[dict[str, Any], None, None], doing: str, tell: Tell, abandoned: threading.Event) -> None:
@@ -207,6 +243,11 @@ def _exists(engine: Engine, name: str) -> bool:
             return False
         raise
     return True
+
+
+def _label(engine: Engine, name: str, label: str) -> str | None:
+    inspected = asking(engine.client.api.inspect_image, name)
+    return ((inspected.get("Config") or {}).get("Labels") or {}).get(label)
 
 
 def _tell_in(loop: asyncio.AbstractEventLoop, making: _Making, doing: str) -> None:

@@ -9,6 +9,8 @@ MODEL = "clipper.model"
 VERSION = "clipper.version"
 GENERATION = "clipper.generation"
 REPLICA = "clipper.replica"
+INPUT_TYPE = "clipper.input-type"
+"""Of an image with a model in it."""
 _ID_CHARS = 12
 
 

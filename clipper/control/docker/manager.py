@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from clipper.control.docker.calls import ReplicaContainers
+from clipper.control.docker.containers import is_baked
 from clipper.control.docker.endings import reason_of
 from clipper.control.docker.engine import Engine, EngineRefused
 from clipper.control.docker.images import Images
@@ -189,7 +190,9 @@ class DockerManager:
         birth = self._births[spec.replica_id] = _Birth()
         try:
             image = await self._image(spec, birth)
-            volume = await self._volumes.provide(spec.version.generation, spec.artifact_dir, image)
+            volume = None
+            if not is_baked(spec):
+                volume = await self._volumes.provide(spec.version.generation, spec.artifact_dir, image)
             network = await self._network.provide()
             birth.require_wanted()
             running, container_id = await self._engine.call(
@@ -207,13 +210,14 @@ class DockerManager:
 
     async def _image(self, spec: ReplicaSpec, birth: _Birth) -> str:
         version = spec.version
+
+        def tell(doing: str) -> None:
+            self.on_progress(spec.replica_id, doing)
+
         birth.waiting = asyncio.ensure_future(
-            self._images.provide(
-                version.spec.flavor,
-                version.manifest,
-                spec.artifact_dir,
-                lambda doing: self.on_progress(spec.replica_id, doing),
-            )
+            self._images.provide_baked(version.manifest["entry"], version.spec.input_type, tell)
+            if is_baked(spec)
+            else self._images.provide(version.spec.flavor, version.manifest, spec.artifact_dir, tell)
         )
         try:
             return await birth.waiting

@@ -8,9 +8,9 @@ to be registered: a new flavor is a new file here.
 import importlib
 import pkgutil
 
-from clipper_container.flavors._contract import Flavor, LoadContext, Loaded, NotLoadable
+from clipper_container.flavors._contract import BatchFailed, Flavor, LoadContext, Loaded, NotLoadable
 
-__all__ = ["Flavor", "LoadContext", "Loaded", "NotLoadable", "find_flavor", "flavor_names"]
+__all__ = ["BatchFailed", "Flavor", "LoadContext", "Loaded", "NotLoadable", "find_flavor", "flavor_names"]
 
 
 def flavor_names() -> list[str]:

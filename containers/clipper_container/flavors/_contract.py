@@ -1,5 +1,6 @@
 """What a flavor is given and what it returns."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -11,14 +12,39 @@ class NotLoadable(Exception):  # a state of affairs, told in one sentence
     """Why a model cannot be served here: a whole sentence with what was expected, what is here and what to do."""
 
 
+class BatchFailed(Exception):  # a state of affairs, told in one sentence
+    """What ``predict`` raises where a batch failed as a whole, so that its parts are not tried by themselves.
+
+    ``late``: because the time of its queries was over.
+    """
+
+    def __init__(self, sentence: str, *, late: bool = False) -> None:
+        super().__init__(sentence)
+        self.late = late
+
+
+def _forever() -> float:
+    return math.inf
+
+
+def _ignored(_reason: str) -> None:
+    return None
+
+
 class LoadContext(NamedTuple):
-    """The unpacked artifact and how it shall be served. ``directory`` is None where the replica has no artifact."""
+    """The unpacked artifact and how it shall be served. ``directory`` is None where the replica has no artifact.
+
+    ``left_s()`` is the time until nobody waits any more for the batch that ``predict`` has now. ``give_up(reason)``
+    ends the replica, from any thread: what it needs has gone, and the sentence says so.
+    """
 
     directory: Path | None
     manifest: Manifest
     input_type: str
     method: str
     threads: int
+    left_s: Callable[[], float] = _forever
+    give_up: Callable[[str], None] = _ignored
 
     def entry(self) -> str:
         """What the manifest names to load.

@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, Protocol
 
-from clipper.domain import MAX_NAME_CHARS, Query
+from clipper.domain import Query
 from clipper.engine.engine import Engine
 from clipper.engine.update import Update
 from clipper.errors import ClipperError, InternalError
+from clipper.frozen import MAX_NAME_CHARS
 from clipper_frontends.rest.body import decode_body
 from clipper_frontends.rest.exchange import Connection, Exchange, Line
 from clipper_frontends.rest.known_heads import KnownHeads

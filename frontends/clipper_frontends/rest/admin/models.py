@@ -44,6 +44,10 @@ async def delete_model(context: Context, model: str) -> Deleted:
 
 @router.put("/{model}/current")
 async def promote(context: Context, model: str, promotion: Promotion) -> ModelInfo:
-    """Give a version the traffic, to roll forward or back; the one that has it keeps it until this one is ready."""
-    snapshot = await context.change(lambda d, _revision: desired.promote(d, model, promotion.version))
+    """Give a version the traffic, to roll forward or back; the one that has it keeps it until this one is ready.
+
+    With ``canary`` it gets a part first. Naming the version that has the traffic ends a canary, or takes back a
+    promotion that is under way.
+    """
+    snapshot = await context.change(lambda d, _revision: desired.promote(d, model, promotion.version, promotion.canary))
     return model_info(snapshot, model, measured_versions(context))

@@ -5,7 +5,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from clipper.domain import Application, Batching, Caching, InputType, Limits, Replica, VersionName, VersionState
+from clipper.deployment import Canary, ReplicaRange, Rollout
+from clipper.domain import Application, Batching, Caching, InputType, Limits, Replica, VersionState
+from clipper.frozen import VersionName
 
 
 def patch_of(kind: type[BaseModel], fields: Collection[str], **further: dict[str, Any]) -> dict[str, Any]:
@@ -33,10 +35,15 @@ class Deleted(BaseModel):
 
 
 class ReplicaCount(BaseModel):
-    """How many replicas should run and how many take queries."""
+    """How many replicas should run and how many take queries.
+
+    ``bounds`` is there where the version scales by itself, ``why`` once it has: the measurements behind ``wanted``.
+    """
 
     wanted: int
     ready: int
+    bounds: ReplicaRange | None = None
+    why: str | None = None
 
 
 class VersionMeasurements(BaseModel):
@@ -63,7 +70,9 @@ class VersionInfo(BaseModel):
 
     ``current``: it has the traffic. ``target``: it shall have it. ``serving``: the frontend here has a replica of it
     that takes queries. ``reason`` says why it is in its state, where that is
-    not obvious; ``last_words`` is the end of what a replica of it printed before it died.
+    not obvious; ``last_words`` is the end of what a replica of it printed before it died. ``on_trial``: it is the
+    model's canary now. ``canary`` is how it was, or
+    is to be, tried; ``address`` where the container is that somebody else runs.
     """
 
     model: str
@@ -89,26 +98,37 @@ class VersionInfo(BaseModel):
     digest: str | None
     manifest: dict[str, Any]
     created_at: float
+    on_trial: bool = False
+    canary: Canary | None = None
+    address: str | None = None
     measured: VersionMeasurements | None = None
 
 
 class ModelInfo(BaseModel):
-    """A model with its versions, in the order of their creation."""
+    """A model with its versions, in the order of their creation.
+
+    ``canary`` is tried on a part of the traffic now; ``rollout`` tells how it goes, or how the last one went.
+    ``previous`` had the traffic before, the latest first.
+    """
 
     name: str
     current: str | None
     target: str | None
+    canary: str | None = None
+    rollout: Rollout | None = None
+    previous: list[str] = []
     keep_warm: int
     applications: list[str]
     versions: list[VersionInfo]
 
 
 class Promotion(BaseModel):
-    """The version that shall have the model's traffic."""
+    """The version that shall have the model's traffic; with ``canary``, only once it has proved itself on a part."""
 
     model_config = ConfigDict(extra="forbid")
 
     version: VersionName
+    canary: Canary | None = None
 
 
 class Logs(BaseModel):

@@ -8,8 +8,9 @@ from fastapi import APIRouter, Request
 from clipper.control import desired
 from clipper.control.artifacts import Artifact
 from clipper.control.lookup import stillborn_generation
-from clipper.domain import Desired, Name, VersionSpec
+from clipper.domain import Desired, VersionSpec
 from clipper.errors import InvalidRequest, UnsupportedMediaType
+from clipper.frozen import Name
 from clipper.json_encoding import decode
 from clipper.validation import validated
 from clipper_frontends.rest.admin.access import MULTIPART

@@ -1,9 +1,10 @@
 """From a snapshot of the store to the answers of the admin API. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from clipper.control.lookup import applications_of, find_model, find_version
+from clipper.control.lookup import applications_of, find_model, find_version, replicas_wanted
+from clipper.deployment import ReplicaRange
 from clipper.domain import Replica, Snapshot, Version, VersionStatus
 from clipper_frontends.rest.admin.schemas import ModelInfo, ReplicaCount, VersionInfo, VersionMeasurements
 
@@ -23,6 +24,9 @@ def model_info(snapshot: Snapshot, name: str, measured: Measured) -> ModelInfo:
         name=name,
         current=current_version(snapshot, name, measured),
         target=model.target,
+        canary=model.canary,
+        rollout=snapshot.observed.rollouts.get(name),
+        previous=list(snapshot.observed.previous.get(name, ())),
         keep_warm=model.keep_warm,
         applications=applications_of(snapshot.desired, name),
         versions=[_version_info(snapshot, version, measured) for version in versions],
@@ -66,9 +70,7 @@ def _version_info(snapshot: Snapshot, version: Version, measured: Measured) -> V
         target=snapshot.desired.models[model].target == name,
         serving=_is_serving(numbers),
         wanted=version.wanted,
-        replicas=ReplicaCount(
-            wanted=spec.replicas if version.wanted else 0, ready=sum(replica.state == "ready" for replica in replicas)
-        ),
+        replicas=_count(snapshot, version, replicas),
         restarts=sum(replica.restarts for replica in replicas),
         last_words=_last_words(replicas),
         flavor=spec.flavor,
@@ -82,7 +84,21 @@ def _version_info(snapshot: Snapshot, version: Version, measured: Measured) -> V
         digest=version.digest,
         manifest=version.manifest,
         created_at=version.created_at,
+        on_trial=snapshot.desired.models[model].canary == name,
+        canary=spec.canary,
+        address=spec.external.address if spec.external is not None else None,
         measured=None if numbers is None else VersionMeasurements.model_validate(numbers),
+    )
+
+
+def _count(snapshot: Snapshot, version: Version, replicas: Sequence[Replica]) -> ReplicaCount:
+    bounds = version.spec.replicas
+    scale = _status(snapshot, version).scale
+    return ReplicaCount(
+        wanted=replicas_wanted(version, snapshot.observed) if version.wanted else 0,
+        ready=sum(replica.state == "ready" for replica in replicas),
+        bounds=bounds if isinstance(bounds, ReplicaRange) else None,
+        why=scale.reason if scale is not None else None,
     )
 
 
