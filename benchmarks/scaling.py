@@ -13,11 +13,12 @@ import itertools
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from picture import panels, save_picture
+from rich.console import Console
 from servers import Up, clipper_up
 from table import console, grid, provenance, save
 
@@ -194,6 +195,17 @@ def report(qps: dict[int, float], seconds: Sequence[Second]) -> dict[str, Any]:
     }
 
 
+def show(out: Console, results: Mapping[str, Any]) -> None:
+    """The table, and why it scaled."""
+    out.print(f"{results['date']}, {results['machine']}, Python {results['python']}\n{results['command']}")
+    qps = {int(count): value for count, value in results["qps_by_replicas"].items()}
+    rows = [[str(count), f"{value:,.0f}", f"{value / qps[1]:.2f}"] for count, value in qps.items()]
+    out.print(grid(f"A model that {results['model']}", ["replicas", "queries/s", "times one"], rows))
+    for why in dict.fromkeys(second["why"] for second in results["seconds"] if second["why"]):
+        out.print(f"scaled {why}")
+    out.print(f"{results['answered']} answered, {results['refused']} not, while it scaled 1 -> 4 -> 1")
+
+
 def draw(qps: dict[int, float], seconds: Sequence[Second]) -> None:
     """Throughput by replicas; offered, answered and replicas over time."""
     figure, (left, right) = panels(2, f"A model that sleeps {SLEEP_S * 1e3:g} ms a batch of {BATCH}")
@@ -218,12 +230,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=FULL_S, help="for each number of replicas (%(default)s)")
     wanted_s = parser.parse_args().seconds
     qps, seconds = measure(Shape.of(wanted_s))
-    rows = [[str(count), f"{value:,.0f}", f"{value / qps[1]:.2f}"] for count, value in qps.items()]
-    console().print(grid("Throughput", ["replicas", "queries/s", "times one"], rows))
-    for why in dict.fromkeys(second.why for second in seconds if second.why):
-        console().print(f"scaled {why}")
     content = report(qps, seconds)
-    console().print(f"{content['answered']} answered, {content['refused']} not, while it scaled 1 -> 4 -> 1")
+    show(console(), content)
     if wanted_s >= FULL_S:
         save("scaling", content)
         draw(qps, seconds)
