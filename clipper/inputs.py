@@ -22,15 +22,15 @@ from clipper.domain import NUMERIC_INPUT_TYPES, InputType
 from clipper.errors import InvalidInput
 
 ROW_DTYPES = {"doubles": "<f8", "floats": "<f4", "integers": "<i4"}
-_MAX_I32 = 2**31 - 1
-_MIN_I32 = -(2**31)
-_MAX_F32 = float(np.finfo(np.float32).max)
+MAX_I32 = 2**31 - 1
+MIN_I32 = -(2**31)
+MAX_F32 = float(np.finfo(np.float32).max)
 _MAX_SHOWN_CHARS = 40
 _NUMBER_TYPES = frozenset({int, float})
 _EXPECTED_NUMBER = {
     "doubles": "a finite 64-bit number",
-    "floats": f"a finite number within the 32-bit range of +-{_MAX_F32:.6g}",
-    "integers": f"a whole number from {_MIN_I32} to {_MAX_I32}",
+    "floats": f"a finite number within the 32-bit range of +-{MAX_F32:.6g}",
+    "integers": f"a whole number from {MIN_I32} to {MAX_I32}",
 }
 
 
@@ -85,8 +85,8 @@ def row_of_doubles(input_type: InputType, doubles: bytes) -> bytes | None:
         return doubles
     values = np.frombuffer(doubles, "<f8")
     if input_type == "floats":
-        return values.astype("<f4").tobytes() if np.abs(values).max() <= _MAX_F32 else None
-    fits = values.min() >= _MIN_I32 and values.max() <= _MAX_I32 and bool((values == np.floor(values)).all())
+        return values.astype("<f4").tobytes() if np.abs(values).max() <= MAX_F32 else None
+    fits = values.min() >= MIN_I32 and values.max() <= MAX_I32 and bool((values == np.floor(values)).all())
     return values.astype("<i4").tobytes() if fits else None
 
 
@@ -140,12 +140,12 @@ def _fits(input_type: InputType, number: Any) -> bool:
     if type(number) is not int and type(number) is not float:
         return False
     if input_type == "integers":
-        return _MIN_I32 <= number <= _MAX_I32 and float(number).is_integer()
+        return MIN_I32 <= number <= MAX_I32 and float(number).is_integer()
     try:
         magnitude = abs(float(number))
     except OverflowError:
         return False
-    return magnitude <= (_MAX_F32 if input_type == "floats" else math.inf) and math.isfinite(magnitude)
+    return magnitude <= (MAX_F32 if input_type == "floats" else math.inf) and math.isfinite(magnitude)
 
 
 def _encode_string(value: Any, field: str) -> bytes:

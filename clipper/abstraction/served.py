@@ -59,6 +59,7 @@ class ServedVersion:
     ) -> None:
         spec = version.spec
         self.name = f"{version.model}:{spec.version}"
+        self.version = spec.version
         self.has_ready_replica = False
         self.input_width: int | None = version.manifest.get("input_width")
         self.on_ready_changed: Callable[[], None] = _nothing

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from clipper.abstraction.cache import PredictionCache
@@ -18,11 +18,18 @@ from clipper.engine.fleet import Fleet
 from clipper.engine.scoring import Scores, Scoring
 from clipper.engine.selection import Selection
 from clipper.engine.ticket import Ticket
-from clipper.errors import ClipperError, NoModelReady, UnknownApplication
+from clipper.errors import ClipperError, NoModelReady, UnknownApplication, UnknownModel
 from clipper.metrics import ApplicationMetrics
 from clipper.selection.single import Single
 
 log = logging.getLogger(__name__)
+
+DEFAULT_MODEL_SLO_S = 1.0
+
+
+def key_of_model(name: str) -> str:
+    """What a query calls its application when it asks a model itself; no application can have this name."""
+    return f"model:{name}"
 
 
 class Engine:
@@ -32,11 +39,13 @@ class Engine:
     output, the default or an error) or cancelled by its caller.
     """
 
-    def __init__(self, fleet: Fleet, selection: Selection) -> None:
+    def __init__(self, fleet: Fleet, selection: Selection, *, model_slo_s: float = DEFAULT_MODEL_SLO_S) -> None:
         self.fleet = fleet
+        self._model_slo_s = model_slo_s
         self.selection = selection
         self._clock = selection.timers.now
         self._applications: dict[str, ServedApplication] = {}
+        self._models: dict[str, ServedApplication] = {}
         self._id_prefix = secrets.token_hex(4)
         self._submitted = 0
         self._resolved = 0
@@ -52,6 +61,11 @@ class Engine:
     def applications(self) -> Mapping[str, ServedApplication]:
         """What is served, by name."""
         return self._applications
+
+    @property
+    def models(self) -> Mapping[str, ServedApplication]:
+        """An application for each model alone, by `key_of_model`, for those who ask a model and no application."""
+        return self._models
 
     def application(self, name: str) -> ServedApplication:
         """The application of that name.
@@ -75,6 +89,7 @@ class Engine:
                 # Written by a server that knows more than this one; the others must be served all the same.
                 log.error("Application %s cannot be served here: %s", name, problem)  # noqa: TRY400  # a sentence is enough
         self._applications = served
+        self._models = {key_of_model(app.name): app for app in map(self._serve_model, _models_of(snapshot))}
         self.selection.serve((app.name, app.generation) for app in served.values())
         self.fleet.set_slos(app.definition for app in served.values())
         self.revision = snapshot.revision
@@ -91,6 +106,15 @@ class Engine:
             app.choosing = kind(app, self.fleet, self.selection, self._conclude)
         return app
 
+    def _serve_model(self, definition: Application) -> ServedApplication:
+        definition = definition.model_copy(update={"slo_ms": self._model_slo_s * 1e3})
+        before = self._models.get(key_of_model(definition.name))
+        route = self.fleet.route(definition.name)
+        if before is not None and before.definition == definition and before.routes[definition.name] is route:
+            return before
+        metrics = before.metrics if before else ApplicationMetrics()
+        return ServedApplication(definition, 0, {definition.name: route}, metrics, self.selection)
+
     def submit(self, query: Query, on_answer: Callable[[Answer], None]) -> Ticket:
         """Answer ``query`` through ``on_answer``, exactly once, by its deadline, perhaps before this returns.
 
@@ -98,7 +122,7 @@ class Engine:
         """
         self._submitted += 1
         app = self._applications.get(query.application)
-        if app is None:
+        if app is None and (app := self._models.get(query.application)) is None:
             return self._answer_unknown(query, on_answer)
         if app.choosing is not None:
             return app.choosing.submit(query, on_answer)
@@ -226,6 +250,7 @@ class Engine:
         self.selection.close()
         self.fleet.close()
         self._applications = {}
+        self._models = {}
 
     def leaks(self) -> dict[str, int]:
         """What is alive and should not be when nothing is under way; all zero then."""
@@ -237,5 +262,17 @@ class Engine:
         return self.fleet.describe()
 
 
-def _unknown(name: str) -> UnknownApplication:
+def _models_of(snapshot: Snapshot) -> Iterator[Application]:
+    """Each model as an application that has no other. The versions of a model take the same inputs."""
+    for model, versions in snapshot.desired.versions.items():
+        for version in versions.values():
+            spec = version.spec
+            yield Application(name=model, input_type=spec.input_type, slo_ms=1.0, models=(model,))
+            break
+
+
+def _unknown(name: str) -> ClipperError:
+    kind, _, model = name.rpartition(":")
+    if kind:
+        return UnknownModel(f"There is no model '{model}'.")
     return UnknownApplication(f"There is no application '{name}'.")

@@ -1,0 +1,90 @@
+"""What the protocol says about the server and its models, and whether they are ready."""
+
+from typing import NamedTuple
+
+from clipper.engine.engine import Engine
+from clipper_container.version import __version__
+from clipper_frontends.oip.datatypes import DATATYPE_OF_INPUT_TYPE
+from clipper_frontends.oip.names import Target
+from clipper_frontends.oip.tensors import BYTES
+
+SERVER_NAME = "clipper"
+EXTENSIONS = ("binary_tensor_data", "model_repository", "parameters", "datatypes(without BF16)")
+"""Binary tensors, the repository's index, load and unload, parameters; every datatype is served but BF16."""
+
+INPUT = "input"
+"""What the one input tensor is called; a caller may call it anything."""
+
+FREE = -1
+"""Any size."""
+
+
+class TensorMetadata(NamedTuple):
+    """One tensor, with the batch as its first dimension; -1 is any size."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+
+class ModelMetadata(NamedTuple):
+    """What is known of a model. ``outputs`` is empty where the answers themselves tell."""
+
+    name: str
+    versions: tuple[str, ...]
+    platform: str
+    inputs: tuple[TensorMetadata, ...]
+    outputs: tuple[TensorMetadata, ...]
+
+
+class IndexEntry(NamedTuple):
+    """One version in the repository's index; ``reason`` is empty where there is nothing to explain."""
+
+    name: str
+    version: str
+    state: str
+    reason: str
+
+
+class ServerMetadata(NamedTuple):
+    """Who answers."""
+
+    name: str
+    version: str
+    extensions: tuple[str, ...]
+
+
+def server_metadata() -> ServerMetadata:
+    """Name, version and extensions."""
+    return ServerMetadata(SERVER_NAME, __version__, EXTENSIONS)
+
+
+def model_metadata(engine: Engine, target: Target) -> ModelMetadata:
+    """What is known of the application or model."""
+    versions = tuple(version for model, version in engine.fleet.versions if model == target.name)
+    platform = "clipper_application" if target.is_application else "clipper_model"
+    return ModelMetadata(target.name, versions, platform, _inputs(target), ())
+
+
+def _inputs(target: Target) -> tuple[TensorMetadata, ...]:
+    datatype = DATATYPE_OF_INPUT_TYPE[target.input_type]
+    sizes = (FREE,) if datatype == BYTES else (FREE, target.input_width or FREE)
+    return (TensorMetadata(INPUT, datatype, sizes),)
+
+
+def is_ready(engine: Engine, target: Target) -> bool:
+    """Whether a query to it would be answered by a model now."""
+    if target.version is not None:
+        return engine.fleet.version(target.name, target.version).has_ready_replica
+    return any(route.serving is not None and route.serving.has_ready_replica for route in target.app.routes.values())
+
+
+def repository_index(engine: Engine, *, only_ready: bool) -> list[IndexEntry]:
+    """The versions of models that this server holds, by name."""
+    entries = [
+        IndexEntry(model, version, "READY", "")
+        if served.has_ready_replica
+        else IndexEntry(model, version, "UNAVAILABLE", "No replica is ready.")
+        for (model, version), served in sorted(engine.fleet.versions.items())
+    ]
+    return [entry for entry in entries if not only_ready or entry.state == "READY"]
