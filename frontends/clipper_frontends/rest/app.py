@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse
@@ -16,7 +15,9 @@ from clipper_frontends.rest.documentation import HEALTH, METRICS, PREDICT, PREDI
 from clipper_frontends.rest.documentation_of_feedback import UPDATE, UPDATED
 from clipper_frontends.rest.failures import answer_failures, response
 from clipper_frontends.rest.lane import Lane
-from clipper_frontends.rest.reply import Reply, reply_of_error, reply_to_query
+from clipper_frontends.rest.oip_routes import add_oip
+from clipper_frontends.rest.presence import while_present
+from clipper_frontends.rest.reply import Reply, reply_to_query
 from clipper_frontends.rest.submission import BatchSubmission
 from clipper_frontends.rest.updating import reply_to_update
 
@@ -43,6 +44,7 @@ def create_query_app(lane: Lane, scrape: Scrape) -> FastAPI:
     answer_failures(app, "The admin API is on a port of its own (1338 unless told otherwise).")
     add_docs(app)
     _add_health(app, lane)
+    add_oip(app, lane)
 
     @app.get("/metrics", summary="Metrics as Prometheus text", response_class=PlainTextResponse, responses=METRICS)
     async def metrics(request: Request) -> Response:
@@ -94,17 +96,8 @@ async def _answered(request: Request, lane: Lane, asked: Query | list[Query]) ->
         batch = BatchSubmission(lane.engine, asked, replied.set_result)
         batch.start()
         cancel = batch.cancel
-    gone = asyncio.ensure_future(_until_gone(request))
-    either: list[asyncio.Future[Any]] = [replied, gone]
     try:
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        return replied.result() if replied.done() else reply_of_error(ClipperError("The client went away."))
+        return await while_present(request, replied)
     finally:
-        gone.cancel()
         if not replied.done():
             cancel()
-
-
-async def _until_gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass

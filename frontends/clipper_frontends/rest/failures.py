@@ -50,7 +50,7 @@ def answer_failures(app: FastAPI, elsewhere: str) -> None:
 
 def response(reply: Reply) -> Response:
     """A reply for the ordinary road."""
-    answer = Response(reply.body, reply.status, media_type="application/json")
+    answer = Response(reply.body, reply.status, media_type=reply.content_type.decode())
     answer.raw_headers.extend(reply.headers)
     return answer
 

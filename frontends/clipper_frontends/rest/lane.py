@@ -1,4 +1,4 @@
-"""The fast lane: ``POST /{app}/predict`` and ``/{app}/update``, from the parser to the engine without ASGI."""
+"""The fast lane: ``POST /{app}/predict``, ``/{app}/update`` and ``/v2/models/{name}/infer``, without ASGI."""
 
 import logging
 import re
@@ -13,6 +13,7 @@ from clipper.errors import ClipperError, InternalError
 from clipper.frozen import MAX_NAME_CHARS
 from clipper_frontends.rest.body import decode_body
 from clipper_frontends.rest.exchange import Connection, Exchange, Line
+from clipper_frontends.rest.infer_body import InferBodyReader, json_bytes_of
 from clipper_frontends.rest.known_heads import KnownHeads
 from clipper_frontends.rest.reply import Reply, reply_of_error
 from clipper_frontends.rest.rows import RowReader
@@ -21,18 +22,25 @@ from clipper_frontends.rest.target import parse_target
 
 log = logging.getLogger(__name__)
 
-Verb = Literal["predict", "update"]
+Verb = Literal["predict", "update", "infer"]
 
 _PATH = re.compile(r"/([^/]+)/(predict|update)")
+_INFER_PATH = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer")
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _MAX_KNOWN_TARGETS = 1024
 
 
 class Route(NamedTuple):
-    """What a request of the lane is for."""
+    """What a request of the lane is for.
+
+    ``infer`` alone has a model's version, where it asks for one, and the length of the JSON that begins a body with
+    binary tensors behind it.
+    """
 
     verb: Verb
     application: str
+    version: str | None = None
+    json_bytes: int | None = None
 
 
 class Feedback(Protocol):
@@ -59,6 +67,7 @@ class Lane:
         self.clock = clock
         self.feedback = feedback
         self.reader = RowReader()
+        self.infer_reader = InferBodyReader()
         self.known_heads: KnownHeads[Route] = KnownHeads()
         self._routes: dict[bytes, Route] = {}
 
@@ -70,13 +79,16 @@ class Lane:
         """
         route = self._routes.get(target)
         if route is None:
-            match = _PATH.fullmatch(parse_target(target).path)
-            if match is None:
+            route = _route_of_path(parse_target(target).path)
+            if route is None:
                 return None
-            route = Route("predict" if match[2] == "predict" else "update", match[1])
             if len(target) <= 2 * MAX_NAME_CHARS and len(self._routes) < _MAX_KNOWN_TARGETS:
                 self._routes[target] = route
         return route
+
+    def route_with_head(self, route: Route, headers: Sequence[tuple[bytes, bytes]]) -> Route:
+        """The route of a request, with what its headers say about its body."""
+        return route if route.verb != "infer" else route._replace(json_bytes=json_bytes_of(headers))
 
     def decode(self, name: str, body: bytes) -> Query | list[Query]:
         """The queries of a body that is complete now.
@@ -96,6 +108,14 @@ class Lane:
         return reply_of_error(error)
 
 
+def _route_of_path(path: str) -> Route | None:
+    match = _PATH.fullmatch(path)
+    if match is not None:
+        return Route("predict" if match[2] == "predict" else "update", match[1])
+    match = _INFER_PATH.fullmatch(path)
+    return Route("infer", match[1], match[2]) if match is not None else None
+
+
 class LaneExchange(Exchange):
     """One request of the lane: its body is gathered, and then it asks.
 
@@ -105,11 +125,11 @@ class LaneExchange(Exchange):
     expects_continue = False
     _body: bytes | bytearray = b""
 
-    def __init__(self, line: Line, keep_alive: bool, lane: Lane, application: str) -> None:
+    def __init__(self, line: Line, keep_alive: bool, lane: Lane, route: Route) -> None:
         self.line = line
         self.keep_alive = keep_alive
         self._lane = lane
-        self._application = application
+        self._route = route
 
     def begin(self, connection: Connection) -> None:
         """Ask for the body where the client waits to be asked."""

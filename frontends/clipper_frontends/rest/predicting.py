@@ -18,7 +18,7 @@ class PredictExchange(LaneExchange):
         """Ask the engine; it may answer before this returns."""
         lane = self._lane
         try:
-            asked = decode_body(body, lane.engine.application(self._application), lane.reader, lane.clock())
+            asked = decode_body(body, lane.engine.application(self._route.application), lane.reader, lane.clock())
             if isinstance(asked, Query):
                 ticket = lane.engine.submit(asked, self._on_answer)
                 if not self.done:

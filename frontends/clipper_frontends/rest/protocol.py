@@ -28,6 +28,7 @@ from clipper_frontends.rest.connection import Connection
 from clipper_frontends.rest.exchange import Exchange
 from clipper_frontends.rest.flow import Pause
 from clipper_frontends.rest.head import Heads
+from clipper_frontends.rest.inferring import InferExchange
 from clipper_frontends.rest.known_heads import HEAD_END
 from clipper_frontends.rest.lane import Lane, LaneExchange, Route, Verb
 from clipper_frontends.rest.limits import Limits
@@ -41,7 +42,11 @@ from clipper_frontends.rest.upgrade import without_upgrade
 
 log = logging.getLogger(__name__)
 
-_LANES: Mapping[Verb, type[LaneExchange]] = {"predict": PredictExchange, "update": UpdateExchange}
+_LANES: Mapping[Verb, type[LaneExchange]] = {
+    "predict": PredictExchange,
+    "update": UpdateExchange,
+    "infer": InferExchange,
+}
 
 _FED_AT_ONCE = 64 << 10
 _FED_OF_MANY = 512
@@ -111,8 +116,8 @@ class Protocol(Connection):
         known = lane.known_heads.get(data[:end])
         if known is None or len(data) - end != known[1]:
             return False
-        verb, application = known[0]
-        exchange = _LANES[verb](self.line, True, lane, application)
+        route = known[0]
+        exchange = _LANES[route.verb](self.line, True, lane, route)
         self.line.waiting.append(exchange)  # as `join` would do: it has nothing to begin with and no reply yet
         exchange.ask(data[end:])
         if self.stopping:
@@ -208,7 +213,8 @@ class Protocol(Connection):
             if lane is None or route is None:
                 exchange = self._ordinary(method, keep_alive=keep_alive, expects_continue=asks & EXPECTS_CONTINUE > 0)
             else:
-                exchange = _LANES[route.verb](self.line, keep_alive, lane, route.application)
+                route = lane.route_with_head(route, self.headers)
+                exchange = _LANES[route.verb](self.line, keep_alive, lane, route)
                 if asks & EXPECTS_CONTINUE:
                     exchange.expects_continue = True
                 elif keep_alive:

@@ -14,11 +14,12 @@ _encode = msgspec.json.encode
 
 
 class Reply(NamedTuple):
-    """Status, JSON body, and further headers as (name, value)."""
+    """Status, body, and further headers as (name, value)."""
 
     status: int
     body: bytes
     headers: Sequence[tuple[bytes, bytes]] = ()
+    content_type: bytes = JSON
 
 
 class DefaultHeaders(Protocol):

@@ -53,7 +53,7 @@ class UpdateExchange(LaneExchange):
 
     def ask(self, body: bytes) -> None:
         """Hand the feedback on."""
-        self._task = asyncio.get_running_loop().create_task(reply_to_update(self._lane, self._application, body))
+        self._task = asyncio.get_running_loop().create_task(reply_to_update(self._lane, self._route.application, body))
         self._task.add_done_callback(self._on_reply)
 
     def abandon(self) -> None:
