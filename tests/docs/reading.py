@@ -91,6 +91,7 @@ class Session:
             "http://127.0.0.1:1337": ready[1],
             "http://127.0.0.1:1338": ready[2],
             "127.0.0.1:1339": ready[3],
+            "127.0.0.1:1337": ready[1].removeprefix("http://"),
         }
 
     def _apply(self, text: str) -> None:
