@@ -35,6 +35,7 @@ class FakeEngine:
 
     when: str = "now"
     applications: dict[str, FakeApplication] = field(default_factory=lambda: {"digits": FakeApplication()})
+    models: dict[str, FakeApplication] = field(default_factory=dict)
     readiness: tuple[bool, str] = (True, "Ready.")
     draining: bool = False
     error: ClipperError | None = None
