@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 BODIES = Path(__file__).with_name("bodies.lua")
 LINES = Path(__file__).with_name("lines.lua")
+TENSORS = Path(__file__).with_name("tensors.lua")
 MAX_SECONDS_BEYOND_DURATION = 30
 
 _run_numbers = count(1)
@@ -53,6 +54,11 @@ def drive(url: str, load: Load, duration_s: float) -> Measured:
 def drive_lines(url: str, lines: Path, connections: int, duration_s: float) -> Measured:
     """One run with the lines of a file as bodies, one after the other; the last line is followed by the first."""
     return _run(url, LINES, [str(lines)], connections, duration_s)
+
+
+def drive_tensors(url: str, inputs: int, form: str, connections: int, duration_s: float) -> Measured:
+    """One run of requests with one FP32 tensor each, in the form "json" or "binary"; each differs from all others."""
+    return _run(url, TENSORS, [str(inputs), form, str(next(_run_numbers))], connections, duration_s)
 
 
 def _run(url: str, script: Path, arguments: list[str], connections: int, duration_s: float) -> Measured:

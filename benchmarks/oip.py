@@ -1,0 +1,73 @@
+"""Throughput of the Open Inference Protocol over REST: one FP32 tensor in JSON and in binary, with a no-op model.
+
+Beside it the same numbers by Clipper's own protocol. Every request is a new one: nothing comes from the cache. The
+table has the median of the rounds. Run: `python benchmarks/oip.py`, or with `--quick` for a look.
+"""
+
+import argparse
+from collections import defaultdict
+from statistics import median
+from typing import NamedTuple
+
+from servers import clipper_up
+from table import console, grid, provenance, save
+from wrk import Load, Measured, drive, drive_tensors, require_wrk
+
+CONNECTIONS = 64
+SLO_MS = 100.0
+
+
+class Cell(NamedTuple):
+    """What is sent: how many numbers, and in which form ("predict" is Clipper's own protocol)."""
+
+    inputs: int
+    form: str
+
+
+CELLS = [Cell(10, "predict"), Cell(10, "json"), Cell(784, "predict"), Cell(784, "json"), Cell(784, "binary")]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="one round of one second a cell: a look, not a figure")
+    arguments = parser.parse_args()
+    require_wrk()
+    rounds, seconds = (1, 1.0) if arguments.quick else (3, 5.0)
+    runs: dict[Cell, list[Measured]] = defaultdict(list)
+    for _ in range(rounds):
+        for cell, measured in _round(seconds).items():
+            runs[cell].append(measured)
+    results = {**provenance(), "rounds": rounds, "seconds": seconds, "connections": CONNECTIONS, "slo_ms": SLO_MS}
+    results["cells"] = [{**cell._asdict(), "runs": [run._asdict() for run in some]} for cell, some in runs.items()]
+    out = console()
+    out.print(f"{results['date']}, {results['machine']}\n{results['command']}")
+    columns = ("numbers, form", "qps", "P50 ms", "P99 ms", "errors")
+    title = f"FP32 [1, n], {CONNECTIONS} connections, median of {rounds} runs of {seconds:g} s"
+    out.print(grid(title, columns, [_row(cell, some) for cell, some in runs.items()]))
+    out.print(f"Written to {save('oip-quick' if arguments.quick else 'oip', results)}")
+
+
+def _round(seconds: float) -> dict[Cell, Measured]:
+    """Every cell once against a fresh server, after a warm-up that no figure contains."""
+    with clipper_up() as up:
+        up.connection.deploy_model("noop", 1, None, input_type="floats", flavor="noop")
+        up.connection.register_application("bench", input_type="floats", slo_ms=SLO_MS, models=["noop"])
+        for cell in CELLS:
+            _measure(up.query_url, cell, min(1.0, seconds))
+        return {cell: _measure(up.query_url, cell, seconds) for cell in CELLS}
+
+
+def _measure(url: str, cell: Cell, seconds: float) -> Measured:
+    if cell.form == "predict":
+        return drive(f"{url}/bench/predict", Load(cell.inputs, CONNECTIONS, "distinct"), seconds)
+    return drive_tensors(f"{url}/v2/models/bench/infer", cell.inputs, cell.form, CONNECTIONS, seconds)
+
+
+def _row(cell: Cell, runs: list[Measured]) -> list[str]:
+    figures = [f"{median(run.qps for run in runs):,.0f}"]
+    figures += [f"{median(getattr(run, name) for run in runs):.2f}" for name in ("p50_ms", "p99_ms")]
+    return [f"{cell.inputs}, {cell.form}", *figures, str(sum(run.errors for run in runs))]
+
+
+if __name__ == "__main__":
+    main()
