@@ -61,6 +61,15 @@ class JsonDataReader:
             values = _array(leaves, datatype, name)
         return InferTensor(name, datatype, shape, _narrowed(values, datatype, name).data)
 
+    def flat(self, name: str, datatype: str, shape: tuple[int, ...], text: bytes) -> memoryview | None:
+        """The elements of a flat list of numbers; None where `tensor` has to look.
+
+        Raises:
+            InvalidInput: A number is out of the datatype's range.
+        """
+        values = self._flat_numbers(text, datatype, shape)
+        return None if values is None else _narrowed(values, datatype, name).data
+
     def _flat_numbers(self, text: bytes, datatype: str, shape: tuple[int, ...]) -> Array | None:
         """The numbers of one list, perhaps in another one of one element; None where the general way has to look."""
         kind = np.dtype(DATATYPES[datatype]).kind if datatype != BYTES else "b"

@@ -21,6 +21,7 @@ from clipper_frontends.oip.request import (
     RequestedOutput,
     tensor_of_bytes,
 )
+from clipper_frontends.rest.infer_frames import InferFrames
 
 JSON_BYTES_HEADER = b"inference-header-content-length"
 MALFORMED = -1
@@ -68,6 +69,7 @@ class InferBodyReader:
 
     def __init__(self) -> None:
         self._data = JsonDataReader()
+        self._frames = InferFrames(self._data)
 
     def read(self, body: bytes, json_bytes: int | None) -> InferRequest:
         """The request that a body is.
@@ -81,18 +83,30 @@ class InferBodyReader:
             InvalidRequest: A field or the header is missing or wrong.
             InvalidInput: A tensor is not what it says that it is.
         """
+        frames = self._frames
+        request = frames.read_json(body) if json_bytes is None else frames.read_binary(body, json_bytes)
+        return request if request is not None else self._read_anew(body, json_bytes)
+
+    def _read_anew(self, body: bytes, json_bytes: int | None) -> InferRequest:
         head, tail = _parted(body, json_bytes)
         fields = _fields(head)
         binary = _Binary(tail, announced=json_bytes is not None)
         inputs = [self._tensor(field, binary) for field in fields.inputs]
         binary.check_end()
         outputs = fields.outputs or ()
-        return InferRequest(
+        request = InferRequest(
             inputs,
             _checked_id(fields.id or ""),
             fields.parameters or {},
             [RequestedOutput(output.name, output.parameters or {}) for output in outputs],
         )
+        if len(inputs) == 1:
+            text = bytes(fields.inputs[0].data)
+            if json_bytes is None:
+                self._frames.learn_json(body, text, request)
+            elif not text:
+                self._frames.learn_binary(body, json_bytes, request)
+        return request
 
     def _tensor(self, field: _Input, binary: "_Binary") -> InferTensor:
         what = f"input '{field.name}'"
