@@ -72,6 +72,42 @@ class Inference:
             on_done(answers)
 
 
+class OneInference:
+    """An `Inference` of a single query: most are, and need no lists."""
+
+    __slots__ = ("_engine", "_on_done", "_ticket")
+
+    def __init__(self, engine: Engine, query: Query, on_done: Callable[[Outcome], None]) -> None:
+        self._engine = engine
+        self._on_done: Callable[[Outcome], None] | None = on_done
+        self._ticket: Ticket | None = None
+        ticket = engine.submit(query, self._on_answer)
+        if self._on_done is not None:
+            self._ticket = ticket
+
+    def cancel(self) -> None:
+        """As of `Inference`."""
+        ticket, self._ticket, self._on_done = self._ticket, None, None
+        if ticket is not None:
+            self._engine.cancel(ticket)
+
+    def _on_answer(self, answer: Answer) -> None:
+        on_done, self._on_done, self._ticket = self._on_done, None, None  # the ticket knows this method: a cycle
+        if on_done is not None:
+            on_done((answer,) if answer.error is None or answer.default else answer.error)
+
+
+def start_inference(
+    engine: Engine, queries: Sequence[Query], on_done: Callable[[Outcome], None]
+) -> Inference | OneInference:
+    """Ask all queries; see `Inference`."""
+    if len(queries) == 1:
+        return OneInference(engine, queries[0], on_done)
+    inference = Inference(engine, queries, on_done)
+    inference.start()
+    return inference
+
+
 def of_row(index: int, error: ClipperError) -> ClipperError:
     """The error of one query of several, with its place."""
     return type(error)(f"Row {index} of the batch: {error.message}", retry_after_s=error.retry_after_s)
@@ -89,8 +125,7 @@ async def infer(engine: Engine, queries: Sequence[Query]) -> Sequence[Answer]:
         if not done.done():
             done.set_result(outcome)
 
-    inference = Inference(engine, queries, on_done)
-    inference.start()
+    inference = start_inference(engine, queries, on_done)
     try:
         outcome = await done
     finally:

@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 from clipper.domain import Query
 from clipper.errors import ClipperError
-from clipper_frontends.oip.inference import Inference, Outcome
+from clipper_frontends.oip.inference import Inference, OneInference, Outcome, start_inference
 from clipper_frontends.oip.names import Target, find_target
 from clipper_frontends.oip.request import InferRequest, queries_of
 from clipper_frontends.oip.response import check_outputs, response_of
-from clipper_frontends.rest.infer_reply import reply_of_response
+from clipper_frontends.rest.infer_reply import plain_reply, reply_of_response
 from clipper_frontends.rest.lane import Lane, LaneExchange, Route
 from clipper_frontends.rest.reply import Reply, reply_of_error
 
@@ -31,20 +31,19 @@ class Asked:
         check_outputs(self.request.outputs, self.target)
         self.queries: list[Query] = queries_of(self.request, self.target, lane.clock())
 
-    def start(self, on_reply: Callable[[Reply], None]) -> Inference:
+    def start(self, on_reply: Callable[[Reply], None]) -> Inference | OneInference:
         """Ask the engine.
 
         ``on_reply`` may be called before this returns, and never after what is returned is cancelled.
         """
-        inference = Inference(self._lane.engine, self.queries, lambda outcome: on_reply(self._reply(outcome)))
-        inference.start()
-        return inference
+        return start_inference(self._lane.engine, self.queries, lambda outcome: on_reply(self._reply(outcome)))
 
     def _reply(self, outcome: Outcome) -> Reply:
         if isinstance(outcome, ClipperError):
             return reply_of_error(outcome)
         try:
-            return reply_of_response(response_of(self.request, self.target, outcome), self.request)
+            plain = plain_reply(self.request, self.target, outcome)
+            return plain or reply_of_response(response_of(self.request, self.target, outcome), self.request)
         except Exception as error:  # noqa: BLE001  # the engine would log it, and the caller would wait for ever
             return self._lane.refusal(error)
 
@@ -52,7 +51,7 @@ class Asked:
 class InferExchange(LaneExchange):
     """One request for inference on the fast lane."""
 
-    _under_way: Inference | None = None
+    _under_way: Inference | OneInference | None = None
 
     def ask(self, body: bytes) -> None:
         """Ask the engine; it may answer before this returns."""
