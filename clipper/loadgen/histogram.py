@@ -1,7 +1,8 @@
 """Latencies as counts in buckets whose width grows with the value: any percentile, within 0.25 %, in fixed memory.
 
-The idea of HdrHistogram (Tene) with the logarithmic buckets of DDSketch (Masson, Rim, Lee, VLDB 2019). Of our own because
-recording is then one `numpy.bincount` for thousands of latencies at a time, where a package would be asked for each.
+The idea of HdrHistogram (Tene) with the logarithmic buckets of DDSketch (Masson, Rim, Lee, VLDB 2019). Of our own as
+recording is then one `numpy.bincount` for thousands of latencies at a time;
+a package would be asked for each.
 Minimum, maximum and sum are exact.
 """
 
@@ -33,7 +34,7 @@ class Histogram:
     def __init__(self) -> None:
         self._counts = np.zeros(_BUCKETS, np.int64)
         self.sum_s = 0.0
-        self.min_s = np.inf
+        self.min_s = LARGEST_S
         self.max_s = 0.0
 
     @property
@@ -59,7 +60,8 @@ class Histogram:
 
     def add(self, counts: Counts) -> None:
         """Count what another histogram has counted."""
-        self._counts[counts.buckets] += counts.counts
+        if counts.buckets:
+            self._counts[counts.buckets] += counts.counts
         self.sum_s += counts.sum_s
         self.min_s = min(self.min_s, counts.min_s)
         self.max_s = max(self.max_s, counts.max_s)

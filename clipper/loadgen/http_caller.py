@@ -15,7 +15,6 @@ from clipper.loadgen.http_connection import HttpConnection
 from clipper.loadgen.outcomes import CLOSED, INTERRUPTED, TIMED_OUT, UNREADABLE, Outcome
 from clipper.loadgen.plan import Target
 
-_OPENED_BEFOREHAND = 64
 _AT_ONCE = 64
 """Connections that are being opened at a time: a server's backlog of them is not what is measured."""
 _PAUSE_AFTER_FAILURE_S = 0.05
@@ -24,7 +23,7 @@ _CONNECT_TIMEOUT_S = 5.0
 
 
 class _Waiting(NamedTuple):
-    index: int
+    number: int
     due_s: float
     since_s: float
 
@@ -76,13 +75,17 @@ class HttpCaller:
         Raises:
             Unreachable: There is no server.
         """
-        try:
-            for _ in range(min(_OPENED_BEFOREHAND, self._max_connections)):
-                self._idle.append(await self._connect())
-        except (OSError, TimeoutError) as error:
-            await self.close()
-            where = f"http://{self._target.host}:{self._target.port}"
-            raise Unreachable(f"Cannot reach {where}: {_reason(error)}. Is the server up (clipper up)?") from None
+        count = min(_AT_ONCE, self._max_connections)
+        opened = await asyncio.gather(*(self._connect() for _ in range(count)), return_exceptions=True)
+        for result in opened:
+            if isinstance(result, HttpConnection):
+                self._idle.append(result)
+            elif isinstance(result, OSError):
+                await self.close()
+                where = f"http://{self._target.host}:{self._target.port}"
+                raise Unreachable(f"Cannot reach {where}: {_reason(result)}. Is the server up (clipper up)?")
+            else:
+                raise result
         self._sweep()
 
     async def close(self) -> None:
@@ -147,9 +150,9 @@ class HttpCaller:
     def _use(self, connection: HttpConnection) -> None:
         """A connection is free: for the query that waits longest, or for those to come."""
         if self._waiting:
-            index, due_s, since_s = self._waiting.popleft()
+            number, due_s, since_s = self._waiting.popleft()
             self._on_waited(self._clock() - since_s)
-            connection.send(self._dialect.request(index), due_s)
+            connection.send(self._dialect.request(number), due_s)
         else:
             self._idle.append(connection)
 
@@ -166,7 +169,7 @@ class HttpCaller:
     async def _connect_for_use(self) -> None:
         try:
             connection = await self._connect()
-        except (OSError, TimeoutError) as error:
+        except OSError as error:
             self._connect_failed(error)
         else:
             self._use(connection)

@@ -84,23 +84,22 @@ def _drawn(source: InputSource, chance: random.Random) -> JsonOf:
     first = chance.randrange(_MAX_I32)
     match source.input_type:
         case "doubles" | "floats":
-            return _numbers(chance, source.width, first, _FRACTIONS, b"[0.%07d%b", lambda: f"{chance.random():.7f}")
+            return _numbers(source.width, first, _FRACTIONS, b"[0.%07d%b", lambda: f"{chance.random():.7f}")
         case "integers":
-            return _numbers(chance, source.width, first, _MAX_I32, b"[%d%b", lambda: str(chance.randrange(1000)))
+            return _numbers(source.width, first, _MAX_I32, b"[%d%b", lambda: str(chance.randrange(1000)))
         case "strings":
             return lambda index: b'"query %d"' % (first + index)
         case "bytes":
             return lambda index: b'"%b"' % base64.b64encode(b"query %d" % (first + index))
         case "json":
             raise InvalidInput(
-                "What an application of type 'json' takes cannot be guessed; give a file of inputs (--inputs FILE.jsonl)."
+                "What an application of type 'json' takes cannot be guessed; give a file of inputs "
+                "(--inputs FILE.jsonl)."
             )
 
 
-def _numbers(
-    chance: random.Random, width: int, first: int, modulus: int, form: bytes, number: Callable[[], str]
-) -> JsonOf:
-    """Lists of numbers. The first one counts, the others are of one of `_TAILS` lists: to encode anew would cost more."""
+def _numbers(width: int, first: int, modulus: int, form: bytes, number: Callable[[], str]) -> JsonOf:
+    """Lists of numbers: the first one counts, the others come from `_TAILS` lists, encoded beforehand."""
     if width < 1:
         raise InvalidInput(f"An input needs at least one number; the width is {width}.")
     tails = ["".join(f",{number()}" for _ in range(width - 1)).encode() + b"]" for _ in range(_TAILS)]

@@ -5,6 +5,7 @@ import sys
 import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 
@@ -33,7 +34,8 @@ async def run(
     processes: list[Process] = []
     try:
         for number in range(plan.processes):
-            processes.append(await _start(Assignment(plan, target, inputs, number)))
+            started = await _start(Assignment(plan, target, inputs, number))
+            processes.append(started)  # one by one: those that have started are ended even if the next one does not
         for process in processes:
             await _ready(process)
         await _tell(processes, b"%r\n" % (time.monotonic() + _HEAD_START_S), last=False)
@@ -71,8 +73,8 @@ async def _tell(processes: Sequence[Process], line: bytes, *, last: bool) -> Non
 
 
 async def _listen(processes: Sequence[Process], on_measured: Callable[[Measured], None], stop: asyncio.Event) -> None:
-    stopping = asyncio.ensure_future(stop.wait())
-    listening = asyncio.gather(*(_listen_to(process, on_measured) for process in processes))
+    stopping: asyncio.Future[Any] = asyncio.ensure_future(stop.wait())
+    listening: asyncio.Future[Any] = asyncio.gather(*(_listen_to(process, on_measured) for process in processes))
     try:
         await asyncio.wait({stopping, listening}, return_when=asyncio.FIRST_COMPLETED)
         if not listening.done():

@@ -39,7 +39,7 @@ class Summary:
         self.delays = Histogram()
         self.waits = Histogram()
         self._until_s: dict[int, float] = {}
-        self._cpu_s: dict[int, list[float]] = {}
+        self._used: dict[int, _Used] = {}
         self._connections: dict[int, int] = {}
         self._seconds: defaultdict[int, _OneSecond] = defaultdict(_OneSecond)
 
@@ -57,7 +57,7 @@ class Summary:
         self.delays.add(measured.delays)
         self.waits.add(measured.waits)
         self._until_s[measured.process] = measured.until_s
-        self._cpu_s.setdefault(measured.process, []).append(measured.cpu_s)
+        self._used.setdefault(measured.process, _Used(measured)).last = measured
         self._connections[measured.process] = measured.connections
 
     @property
@@ -78,9 +78,7 @@ class Summary:
     @property
     def generator_cpu(self) -> float:
         """The share of a core that the busiest process of the generator has used."""
-        used = [(points[-1] - points[0], len(points) - 1) for points in self._cpu_s.values() if len(points) > 1]
-        span_s = max(self._until_s.values(), default=0.0)
-        return max((cpu_s for cpu_s, _ in used), default=0.0) / span_s if span_s else 0.0
+        return max((used.share for used in self._used.values()), default=0.0)
 
     def per_s(self, count: int) -> float:
         """A count as a rate over the time in which queries came."""
@@ -132,6 +130,18 @@ class Summary:
         }
 
 
+class _Used:
+    """Processor time of one process, from its first word on: what it took to start is not of the run."""
+
+    def __init__(self, first: Measured) -> None:
+        self._first = self.last = first
+
+    @property
+    def share(self) -> float:
+        span_s = self.last.until_s - self._first.until_s
+        return (self.last.cpu_s - self._first.cpu_s) / span_s if span_s > 0 else 0.0
+
+
 class _OneSecond:
     def __init__(self) -> None:
         self.due = 0
@@ -166,8 +176,14 @@ def generator_limit(summary: Summary) -> str | None:
         busy = summary.generator_cpu > _FULL_CORE
         remedy = "take more --processes" if busy else "this machine is too busy: give the generator one of its own"
         return (
-            f"The generator was late: {late:.1%} of the queries left more than {_LATE_S * 1e3:g} ms after they were due "
-            f"(P99 {summary.delays.quantile_s(0.99) * 1e3:.1f} ms), which is part of their latency; {remedy}."
+            f"The generator was late: {late:.1%} of the queries left more than {_LATE_S * 1e3:g} ms after they "
+            f"were due (P99 {summary.delays.quantile_s(0.99) * 1e3:.1f} ms), which is part of their latency; {remedy}."
+        )
+    waited = summary.waits.count
+    if summary.plan.rate_qps is not None and waited > _LATE_SHARE * summary.due:
+        return (
+            f"{waited / summary.due:.1%} of the queries waited for one of the {summary.plan.connections} connections, "
+            "which is part of their latency; take more --connections unless callers are as few."
         )
     if summary.plan.rate_qps is None and summary.generator_cpu > _FULL_CORE:
         return f"The generator used {summary.generator_cpu:.0%} of a core: it may be the limit; take more --processes."

@@ -67,9 +67,10 @@ class Worker:
             return
         _say(Ready())
         start_line = await self._told.readline()
-        if start_line:
-            await self._measure(float(start_line))
-        await self._caller.close()
+        if not start_line:
+            await self._caller.close()
+            return
+        await self._measure(float(start_line))
 
     async def _measure(self, start_s: float) -> None:
         # Nothing that is made from here on is in a cycle; a collection would stop the clock that it is measured by.
@@ -108,7 +109,7 @@ class Worker:
             closed = ClosedLoop(
                 plan.connections_of(process),
                 plan.duration_s,
-                lambda index, due_s: self._caller.ask(index, due_s),
+                self._ask,
                 tally.due,
                 tally.done,
                 first=process,
@@ -118,6 +119,9 @@ class Worker:
         caller = self._make_caller(tally.done)
         times_s = arrival_times(plan.arrivals, plan.rate_qps, plan.duration_s, plan.seed, process, plan.processes)
         return OpenLoop(times_s, caller.ask, tally.due, first=process, step=plan.processes), caller
+
+    def _ask(self, index: int, due_s: float) -> None:
+        self._caller.ask(index, due_s)
 
     def _make_caller(self, on_done: OnDone) -> Caller:
         plan, target = self._plan, self._assignment.target
