@@ -7,6 +7,7 @@ import typer
 from clipper.cli import (
     applications,
     applying,
+    bench,
     building,
     feedback,
     models,
@@ -73,6 +74,7 @@ app.command("weights")(weights_command.weights)
 app.add_typer(feedback.app, name="feedback")
 app.add_typer(policies.app, name="policy")
 app.add_typer(users.app, name="uid")
+app.add_typer(bench.app, name="bench")
 
 
 def run() -> int:

@@ -58,7 +58,8 @@ class Summary:
         self.waits.add(measured.waits)
         self._until_s[measured.process] = measured.until_s
         self._used.setdefault(measured.process, _Used(measured)).last = measured
-        self._connections[measured.process] = measured.connections
+        before = self._connections.get(measured.process, 0)
+        self._connections[measured.process] = max(before, measured.connections)
 
     @property
     def elapsed_s(self) -> float:
@@ -67,7 +68,7 @@ class Summary:
 
     @property
     def connections(self) -> int:
-        """Open at the last word."""
+        """The most that each process had open."""
         return sum(self._connections.values())
 
     @property

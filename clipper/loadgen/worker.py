@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import resource
 import signal
 import sys
 import time
@@ -30,6 +31,8 @@ _POLL_S = 0.01
 def main() -> None:
     """The process. Ctrl-C is for the process that started it, which then closes standard input."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    most_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))  # a connection is a file
     with suppress(BrokenPipeError):  # whoever wanted to know is gone
         uvloop.run(_work())
 
