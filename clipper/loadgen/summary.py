@@ -1,6 +1,7 @@
 """A run in figures: what came of the queries, how late, and whether the generator itself was in the way."""
 
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from clipper.loadgen.histogram import Counts, Histogram
@@ -106,8 +107,10 @@ class Summary:
         return [self._seconds[number].figures(number) for number in sorted(self._seconds)]
 
     def limit(self) -> str | None:
-        """A sentence if the generator, not the server, may be what was measured."""
-        return generator_limit(self)
+        """Sentences, if the generator, not the server, may be what was measured; with what to do about it."""
+        open_loop = self.plan.rate_qps is not None
+        sentences = [*_lateness(self), *_shortage(self)] if open_loop else [*_exhaustion(self)]
+        return " ".join(sentences) or None
 
     def to_json(self) -> dict[str, Any]:
         """Everything, for a program to read. Latencies in milliseconds."""
@@ -170,22 +173,26 @@ def in_ms(latencies: Histogram) -> dict[str, float]:
     return {"mean": latencies.mean_s * 1e3, **quantiles, "max": latencies.max_s * 1e3}
 
 
-def generator_limit(summary: Summary) -> str | None:
-    """Whether figures are of the generator rather than of the server, and what to do about it."""
+def _lateness(summary: Summary) -> Iterator[str]:
     late = summary.delays.share_above(_LATE_S)
     if late > _LATE_SHARE:
         busy = summary.generator_cpu > _FULL_CORE
         remedy = "take more --processes" if busy else "this machine is too busy: give the generator one of its own"
-        return (
+        yield (
             f"The generator was late: {late:.1%} of the queries left more than {_LATE_S * 1e3:g} ms after they "
             f"were due (P99 {summary.delays.quantile_s(0.99) * 1e3:.1f} ms), which is part of their latency; {remedy}."
         )
+
+
+def _shortage(summary: Summary) -> Iterator[str]:
     waited = summary.waits.count
-    if summary.plan.rate_qps is not None and waited > _LATE_SHARE * summary.due:
-        return (
+    if waited > _LATE_SHARE * summary.due:
+        yield (
             f"{waited / summary.due:.1%} of the queries waited for one of the {summary.plan.connections} connections, "
-            "which is part of their latency; take more --connections unless callers are as few."
+            "which is part of their latency; take more (--concurrency) unless the real callers are as few."
         )
-    if summary.plan.rate_qps is None and summary.generator_cpu > _FULL_CORE:
-        return f"The generator used {summary.generator_cpu:.0%} of a core: it may be the limit; take more --processes."
-    return None
+
+
+def _exhaustion(summary: Summary) -> Iterator[str]:
+    if summary.generator_cpu > _FULL_CORE:
+        yield f"The generator used {summary.generator_cpu:.0%} of a core: it may be the limit; take more --processes."
