@@ -24,6 +24,7 @@ Arrivals = Literal["poisson", "uniform", "bursty"]
 Protocol = Literal["rest", "oip", "grpc"]
 DEFAULT_RATE_QPS = 1000.0
 OPEN_LOOP_CONNECTIONS = 1024
+CLOSED_LOOP_CALLERS = 64
 WIDTH_IF_UNKNOWN = 10
 
 
@@ -92,15 +93,20 @@ def load(
         )
     plan = Plan(
         duration_s=duration,
-        rate_qps=None if closed else rate or DEFAULT_RATE_QPS,
+        rate_qps=None if closed else _or(rate, DEFAULT_RATE_QPS),
         arrivals=arrivals,  # type: ignore[arg-type]  # checked above
-        connections=concurrency or max(processes, 64 if closed else OPEN_LOOP_CONNECTIONS),
+        connections=_or(concurrency, max(processes, CLOSED_LOOP_CALLERS if closed else OPEN_LOOP_CONNECTIONS)),
         timeout_s=timeout_ms / 1e3,
-        slo_s=(slo_ms or info["slo_ms"]) / 1e3,
+        slo_s=_or(slo_ms, info["slo_ms"]) / 1e3,
         seed=seed,
         processes=processes,
     )
     _save(_measured(plan, target, source), target, json_file, plot)
+
+
+def _or(given: float | None, default: float) -> Any:
+    """What was given, 0 included: it is for the plan to refuse."""
+    return default if given is None else given
 
 
 def _check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
