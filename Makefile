@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo serve test test-frameworks test-docker test-docker-long test-crash check format bench bench-grpc \
+.PHONY: help demo serve test test-frameworks test-docker test-docker-long test-crash check format bench bench-grpc bench-load \
 	bench-selection bench-containers clean
 
 help:  ## What can be made
@@ -58,6 +58,9 @@ bench: $(VENV)/.bench  ## Throughput and latency beside the bare server and Mose
 
 bench-grpc: $(VENV)/.installed  ## gRPC beside a bare grpc.aio server: unary calls and streams
 	@$(BIN)/python benchmarks/grpc.py
+
+bench-load: $(VENV)/.installed  ## What the load generator itself can do on one core
+	@$(BIN)/python benchmarks/load_generator.py
 
 bench-selection: $(VENV)/.installed  ## Policies, ensembles, users, stragglers; what choosing and feedback cost (needs wrk)
 	@for benchmark in recovery ensembles contexts stragglers selection_cost feedback; do \
