@@ -1,14 +1,16 @@
 """A gRPC server on the hand-written engine, and a client of it."""
 
+import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
 
 import grpc
 import grpc.aio
-from rest_fakes import FakeEngine, FakeFeedback
+from rest_fakes import FakeEngine, FakeFeedback, FakeStore
 
 from clipper.protocols import Messages
 from clipper_frontends.grpc.server import GrpcServer
+from clipper_frontends.oip.repository import Repository
 from clipper_frontends.rest.limits import Limits
 
 V1 = Messages("clipper.v1")
@@ -24,7 +26,13 @@ class ServedGrpc:
 
     async def start(self):
         self.server = GrpcServer(
-            "127.0.0.1", 0, engine=self.engine, feedback=self.feedback, limits=self.limits, refused=self.refused
+            "127.0.0.1",
+            0,
+            engine=self.engine,
+            feedback=self.feedback,
+            repository=Repository(self.engine, FakeStore(self.engine), asyncio.sleep),
+            limits=self.limits,
+            refused=self.refused,
         )
         await self.server.start()
         self.channel = grpc.aio.insecure_channel(self.server.address, options=[("grpc.use_local_subchannel_pool", 1)])

@@ -223,6 +223,7 @@ async def test_a_failure_of_ours_is_logged_and_not_told(served, caplog):
 async def test_an_address_in_use_is_said_to_be(served):
     with pytest.raises(OSError, match=r"cannot listen for gRPC on 127\.0\.0\.1 port \d+"):
         GrpcServer(
-            "127.0.0.1", served.server.port, engine=FakeEngine(), feedback=served.feedback, limits=Limits(),
+            "127.0.0.1", served.server.port, engine=FakeEngine(), feedback=served.feedback,
+            repository=None, limits=Limits(),
             refused=served.refused,
         )  # fmt: skip

@@ -13,7 +13,8 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 import grpc
 
 from clipper.engine.engine import Engine
-from clipper_frontends.grpc import health, reflection, service
+from clipper_frontends.grpc import health, inference, reflection, service
+from clipper_frontends.oip.repository import Repository
 from clipper_frontends.rest.lane import Feedback
 from clipper_frontends.rest.limits import Limits
 
@@ -29,6 +30,7 @@ class GrpcServer:
         port: The same; 0 is any free one.
         engine: Who answers.
         feedback: Who takes feedback.
+        repository: Lists, loads and unloads models.
         limits: Of one request; the same as of the REST port.
         refused: Counts requests that never became queries, by code.
         shared: Whether other processes of this server listen there too.
@@ -45,6 +47,7 @@ class GrpcServer:
         *,
         engine: Engine,
         feedback: Feedback,
+        repository: Repository,
         limits: Limits,
         refused: Counter[str],
         shared: bool = False,
@@ -52,7 +55,8 @@ class GrpcServer:
     ) -> None:
         self._server = grpc.aio.server(options=_options(limits, shared=shared))
         self._clipper = service.ClipperService(engine, feedback, refused, clock)
-        served = {service.NAME: self._clipper.handlers()}
+        self._inference = inference.InferenceService(engine, repository, refused, clock)
+        served = {service.NAME: self._clipper.handlers(), inference.NAME: self._inference.handlers()}
         described = [*served, health.NAME, reflection.NAMES[0]]
         self._serve(served)
         self._serve({health.NAME: health.HealthService(engine.ready, served).handlers()})
@@ -82,6 +86,7 @@ class GrpcServer:
         Streams are told to end. Cancelling this while it waits leaves the rest to a second call.
         """
         self._clipper.streams.close()
+        self._inference.streams.close()
         if not self._started:
             await self._server.start()  # grpc.aio has no other way to let go of the address
         await self._server.stop(grace_s)
