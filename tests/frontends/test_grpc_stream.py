@@ -10,7 +10,7 @@ from grpc_served import ServedGrpc, queries
 from rest_wire import until
 
 from clipper import errors
-from clipper_frontends.grpc import stream as stream_module
+from clipper_frontends.grpc import streaming
 
 
 @pytest_asyncio.fixture
@@ -94,7 +94,7 @@ async def test_what_is_no_message_ends_the_stream(served):
 
 
 async def test_a_stream_that_is_not_read_is_not_read_from(served, monkeypatch):
-    monkeypatch.setattr(stream_module, "MAX_UNDER_WAY", 10)
+    monkeypatch.setattr(streaming, "MAX_UNDER_WAY", 10)
     served.engine.when = "held"
     call = served.stream()
     await call.write(queries(*range(11)))
