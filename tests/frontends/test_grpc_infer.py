@@ -127,9 +127,9 @@ async def test_the_shorter_of_deadline_and_timeout_is_the_querys(served):
     await call(served, asking(parameters={"timeout": OIP.InferParameter(int64_param=9_000_000)}), timeout=2.0)
     await call(served, asking(), timeout=None)
     first, second, third, fourth = (query.timeout_ms for query in served.engine.submitted)
-    assert 0 < first <= 2000
+    assert 0 < first < 2100  # on its way the deadline is rounded up
     assert second == 500
-    assert 0 < third <= 2000
+    assert 0 < third < 2100
     assert fourth is None
 
 
@@ -215,7 +215,6 @@ DATATYPES = st.sampled_from(["BOOL", "INT8", "UINT64", "FP16", "FP32", "FP64", "
 def test_any_shape_and_any_bytes_are_tensors_or_a_refusal(sizes, datatype, raw):
     try:
         tensors = tensors_of(asking(datatype=datatype, shape=sizes, raw=raw))
-    except errors.ClipperError as error:
-        assert error.grpc_status == "INVALID_ARGUMENT"
-    else:
-        assert tensors[0].shape == tuple(sizes)
+    except (errors.InvalidInput, errors.InvalidRequest):
+        return
+    assert tensors[0].shape == tuple(sizes)
