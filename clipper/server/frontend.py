@@ -141,7 +141,6 @@ class Frontend:
             settings.grpc_port if grpc_port is None else grpc_port,
             engine=self.engine,
             feedback=self.feedback,
-            repository=self.repository,
             limits=Limits.of(settings),
             refused=self._lane.counters.refused,
             shared=settings.frontends > 1,

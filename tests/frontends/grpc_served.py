@@ -1,16 +1,14 @@
 """A gRPC server on the hand-written engine, and a client of it."""
 
-import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
 
 import grpc
 import grpc.aio
-from rest_fakes import FakeEngine, FakeFeedback, FakeStore
+from rest_fakes import FakeEngine, FakeFeedback
 
 from clipper.protocols import Messages
 from clipper_frontends.grpc.server import GrpcServer
-from clipper_frontends.oip.repository import Repository
 from clipper_frontends.rest.limits import Limits
 
 V1 = Messages("clipper.v1")
@@ -30,7 +28,6 @@ class ServedGrpc:
             0,
             engine=self.engine,
             feedback=self.feedback,
-            repository=Repository(self.engine, FakeStore(self.engine), asyncio.sleep),
             limits=self.limits,
             refused=self.refused,
         )

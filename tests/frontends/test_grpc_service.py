@@ -224,6 +224,6 @@ async def test_an_address_in_use_is_said_to_be(served):
     with pytest.raises(OSError, match=r"cannot listen for gRPC on 127\.0\.0\.1 port \d+"):
         GrpcServer(
             "127.0.0.1", served.server.port, engine=FakeEngine(), feedback=served.feedback,
-            repository=None, limits=Limits(),
+            limits=Limits(),
             refused=served.refused,
         )  # fmt: skip

@@ -13,9 +13,15 @@ from clipper_frontends.grpc.calls import Context, abort, as_ours, parse, time_le
 from clipper_frontends.grpc.infer_messages import asked_of
 from clipper_frontends.grpc.infer_stream import InferStreams
 from clipper_frontends.oip.inference import infer
-from clipper_frontends.oip.metadata import TensorMetadata, is_ready, model_metadata, server_metadata
+from clipper_frontends.oip.metadata import (
+    TensorMetadata,
+    closed_repository,
+    is_ready,
+    model_metadata,
+    repository_index,
+    server_metadata,
+)
 from clipper_frontends.oip.names import find_target
-from clipper_frontends.oip.repository import Repository, bearer_of
 
 NAME = "inference.GRPCInferenceService"
 
@@ -31,16 +37,12 @@ class InferenceService:
 
     Args:
         engine: Who answers.
-        repository: Lists, loads and unloads models.
         refused: Counts requests that never became queries, by code.
         clock: The engine's.
     """
 
-    def __init__(
-        self, engine: Engine, repository: Repository, refused: Counter[str], clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, engine: Engine, refused: Counter[str], clock: Callable[[], float]) -> None:
         self._engine = engine
-        self._repository = repository
         self._refused = refused
         self._clock = clock
         self.streams = InferStreams(engine, refused, clock)
@@ -128,45 +130,24 @@ class InferenceService:
     async def index(self, request: Any, _context: Context) -> Any:
         """Applications and versions of models."""
         _check_repository(request)
-        entries = self._repository.index(ready_only=request.ready)
+        entries = repository_index(self._engine, only_ready=request.ready)
         return _messages.RepositoryIndexResponse(
             models=[_messages.RepositoryIndexResponse.ModelIndex(**entry._asdict()) for entry in entries]
         )
 
-    async def load(self, request: Any, context: Context) -> Any:
-        """Start a model, if the caller may. Cancelling the call stops the waiting, and not the model."""
-        token = _token_of(context)
-        self._repository.check_access(token)
-        _check_change(request)
-        await self._repository.load(request.model_name, token)
-        return _messages.RepositoryModelLoadResponse()
+    async def load(self, request: Any, _context: Context) -> Any:
+        """Refused: what is served is changed over the admin port."""
+        raise closed_repository(request.model_name)
 
-    async def unload(self, request: Any, context: Context) -> Any:
-        """Stop a model, if the caller may."""
-        token = _token_of(context)
-        self._repository.check_access(token)
-        _check_change(request)
-        await self._repository.unload(request.model_name, token)
-        return _messages.RepositoryModelUnloadResponse()
+    async def unload(self, request: Any, _context: Context) -> Any:
+        """See `load`."""
+        raise closed_repository(request.model_name)
 
 
 def _tensors(tensors: Iterable[TensorMetadata]) -> list[Any]:
     return [_TensorMetadata(**tensor._asdict()) for tensor in tensors]
 
 
-def _token_of(context: Context) -> str | None:
-    for name, value in context.invocation_metadata() or ():
-        if name == "authorization" and isinstance(value, str):
-            return bearer_of(value)
-    return None
-
-
 def _check_repository(request: Any) -> None:
     if request.repository_name:
         raise InvalidRequest(f"There is one repository here, without a name; got '{request.repository_name}'.")
-
-
-def _check_change(request: Any) -> None:
-    _check_repository(request)
-    if set(request.parameters) - {"unload_dependents"}:
-        raise InvalidRequest("Models are loaded as they were deployed: 'parameters' such as 'config' are not served.")

@@ -14,7 +14,6 @@ import grpc
 
 from clipper.engine.engine import Engine
 from clipper_frontends.grpc import health, inference, reflection, service
-from clipper_frontends.oip.repository import Repository
 from clipper_frontends.rest.lane import Feedback
 from clipper_frontends.rest.limits import Limits
 
@@ -30,7 +29,6 @@ class GrpcServer:
         port: The same; 0 is any free one.
         engine: Who answers.
         feedback: Who takes feedback.
-        repository: Lists, loads and unloads models.
         limits: Of one request; the same as of the REST port.
         refused: Counts requests that never became queries, by code.
         shared: Whether other processes of this server listen there too.
@@ -47,7 +45,6 @@ class GrpcServer:
         *,
         engine: Engine,
         feedback: Feedback,
-        repository: Repository,
         limits: Limits,
         refused: Counter[str],
         shared: bool = False,
@@ -55,7 +52,7 @@ class GrpcServer:
     ) -> None:
         self._server = grpc.aio.server(options=_options(limits, shared=shared))
         self._clipper = service.ClipperService(engine, feedback, refused, clock)
-        self._inference = inference.InferenceService(engine, repository, refused, clock)
+        self._inference = inference.InferenceService(engine, refused, clock)
         served = {service.NAME: self._clipper.handlers(), inference.NAME: self._inference.handlers()}
         described = [*served, health.NAME, reflection.NAMES[0]]
         self._serve(served)

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from clipper.engine.engine import Engine
+from clipper.errors import Forbidden
 from clipper_container.version import __version__
 from clipper_frontends.oip.datatypes import DATATYPE_OF_INPUT_TYPE
 from clipper_frontends.oip.names import Target
@@ -77,6 +78,14 @@ def is_ready(engine: Engine, target: Target) -> bool:
     if target.version is not None:
         return engine.fleet.version(target.name, target.version).has_ready_replica
     return any(route.serving is not None and route.serving.has_ready_replica for route in target.app.routes.values())
+
+
+def closed_repository(name: str) -> Forbidden:
+    """Why a model is neither loaded nor unloaded here."""
+    return Forbidden(
+        f"Model '{name}' is not changed over the port for queries; deploy, promote and stop versions over the admin "
+        "port (clipper deploy, clipper promote, clipper stop)."
+    )
 
 
 def repository_index(engine: Engine, *, only_ready: bool) -> list[IndexEntry]:

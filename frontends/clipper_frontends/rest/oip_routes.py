@@ -7,8 +7,14 @@ from typing import Any
 import msgspec
 from fastapi import FastAPI, Request, Response
 
-from clipper.errors import ClipperError, Forbidden, InvalidRequest, Unavailable
-from clipper_frontends.oip.metadata import is_ready, model_metadata, repository_index, server_metadata
+from clipper.errors import ClipperError, InvalidRequest, Unavailable
+from clipper_frontends.oip.metadata import (
+    closed_repository,
+    is_ready,
+    model_metadata,
+    repository_index,
+    server_metadata,
+)
 from clipper_frontends.oip.names import find_target
 from clipper_frontends.rest.documentation_of_oip import FAILED, INFER, INFERRED
 from clipper_frontends.rest.failures import response
@@ -85,10 +91,7 @@ def _add_repository(app: FastAPI, lane: Lane) -> None:
     @app.post("/v2/repository/models/{name}/load", include_in_schema=False)  # noqa: FAST003  # as above
     @app.post("/v2/repository/models/{name}/unload", include_in_schema=False)
     async def change(request: Request) -> Response:
-        raise Forbidden(
-            f"Model '{request.path_params['name']}' is not changed over the port for queries; deploy, stop and delete "
-            "versions over the admin port (clipper deploy, clipper version)."
-        )
+        raise closed_repository(request.path_params["name"])
 
 
 def _only_ready(body: bytes) -> bool:
