@@ -128,8 +128,13 @@ def _check_files(json_file: Path | None, plot: Path | None) -> None:
 def _target(cl: "Connection", app_name: str, protocol: str) -> "Target":
     from clipper.loadgen import Target  # noqa: PLC0415 (as above)
 
-    if protocol != "rest":
-        raise BadUsage(f"The load generator does not speak '{protocol}' yet; take --protocol rest.")
+    if protocol == "oip":
+        raise BadUsage("The load generator does not speak 'oip' yet; take --protocol rest or grpc.")
+    if protocol == "grpc":
+        address = urlsplit(f"grpc://{cl.session.grpc_address or cl.get_status()['grpc']}")
+        if address.hostname is None or address.port is None:
+            raise BadUsage("The server has no gRPC address; take --protocol rest.")
+        return Target(address.hostname, address.port, app_name, "grpc")
     url = cl.session.query_url or cl.get_status()["query"]
     parts = urlsplit(url or "")
     if parts.scheme != "http" or not parts.hostname:

@@ -62,6 +62,25 @@ def test_defaults_are_shown_by_reason(run, tmp_path):
 
 
 @pytest.mark.usefixtures("loaded")
+@pytest.mark.parametrize("options", [["--arrivals", "uniform"], ["--concurrency", "1"]], ids=["many calls", "one call"])
+def test_by_grpc_every_query_is_answered_as_well(run, tmp_path, options):
+    done = bench(run, "load-sums", "--protocol", "grpc", "--json", "figures.json", *options)
+    assert done.returncode == 0, done.stderr
+    assert ", grpc, 0.5 of 0.5 s" in done.stdout
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert figures["asked"] == figures["outcomes"]["answered"]["count"] > 20
+
+
+@pytest.mark.usefixtures("loaded")
+@pytest.mark.parametrize("protocol", ["rest", "grpc"])
+def test_by_every_protocol_an_error_has_the_same_code(run, tmp_path, protocol):
+    (tmp_path / "wrong.jsonl").write_text('"text"\n')
+    bench(run, "load-sums", "--protocol", protocol, "--inputs", "wrong.jsonl", "--json", "figures.json")
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert figures["outcomes"]["error"]["by_code"] == {"invalid_input": figures["asked"]}
+
+
+@pytest.mark.usefixtures("loaded")
 def test_a_closed_loop_keeps_its_callers_busy(run):
     done = run("bench", "load", "load-sums", "--closed", "--concurrency", "4", "--duration", "0.3")
     assert done.returncode == 0, done.stderr
@@ -112,6 +131,7 @@ def _read_until(terminal: int, words: bytes | None) -> bytes:
         (["load-sums", "--arrivals", "regular"], 2, "--arrivals is one of poisson, uniform, bursty, not 'regular'."),
         (["load-sums", "--closed", "--rate", "5"], 2, "--rate is of an open loop"),
         (["load-sums", "--rate", "0"], 1, "The rate must be more than 0"),
+        (["load-sums", "--protocol", "oip"], 2, "does not speak 'oip' yet"),
         (["load-sums", "--slo-ms", "0"], 1, "The SLO must be more than 0"),
         (["load-sums", "--concurrency", "0"], 1, "The number of connections must be more than 0"),
         (["load-sums", "--json", "nowhere/x.json"], 2, "there is no directory 'nowhere'"),

@@ -1,0 +1,133 @@
+"""Queries by gRPC: ``clipper.v1.Clipper/Predict``, a call each, all on one connection."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import grpc
+import grpc.aio
+
+from clipper.errors import Unreachable
+from clipper.loadgen.caller import OnDone
+from clipper.loadgen.inputs import JsonOf
+from clipper.loadgen.outcomes import ANSWERED, INTERRUPTED, TIMED_OUT, Outcome
+from clipper.loadgen.plan import Target
+from clipper.loadgen.rest import host_header
+from clipper.protocols import Messages
+
+_METHOD = "/clipper.v1.Clipper/Predict"
+_CONNECT_TIMEOUT_S = 5.0
+_messages = Messages("clipper.v1")
+
+
+class _Waiting(NamedTuple):
+    number: int
+    due_s: float
+    since_s: float
+
+
+class GrpcCaller:
+    """Asks queries, at most ``max_calls`` at a time."""
+
+    def __init__(
+        self,
+        target: Target,
+        inputs: JsonOf,
+        max_calls: int,
+        timeout_s: float,
+        on_done: OnDone,
+        on_waited: Callable[[float], None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """A caller without a connection; see `clipper.loadgen.caller` for the callbacks."""
+        self._application = target.application
+        self._address = host_header(target)
+        self._inputs = inputs
+        self._max_calls = max_calls
+        self._timeout_s = timeout_s
+        self._on_done = on_done
+        self._on_waited = on_waited
+        self._clock = clock
+        self._calls: dict[asyncio.Task[Outcome], float] = {}
+        self._waiting: deque[_Waiting] = deque()
+        self._channel = grpc.aio.insecure_channel(self._address)
+        self._predict: Any = self._channel.unary_unary(_METHOD, response_deserializer=_messages.Prediction.FromString)
+
+    @property
+    def connections(self) -> int:
+        """One for all calls."""
+        return 1
+
+    @property
+    def under_way(self) -> int:
+        """Queries that have no outcome yet."""
+        return len(self._calls) + len(self._waiting)
+
+    async def open(self) -> None:
+        """Connect.
+
+        Raises:
+            Unreachable: There is no server.
+        """
+        try:
+            async with asyncio.timeout(_CONNECT_TIMEOUT_S):
+                await self._channel.channel_ready()
+        except TimeoutError:
+            await self._channel.close()
+            raise Unreachable(f"Cannot reach {self._address} for gRPC. Is the server up (clipper up)?") from None
+
+    async def close(self) -> None:
+        """Cancel what is under way, and disconnect."""
+        waiting, self._waiting = self._waiting, deque()
+        now_s = self._clock()
+        for query in waiting:
+            self._on_done(INTERRUPTED, now_s - query.due_s)
+        calls = list(self._calls)
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+        await self._channel.close()
+
+    def ask(self, index: int, due_s: float) -> None:
+        """Call now, or when one of the calls under way has ended."""
+        if len(self._calls) < self._max_calls:
+            self._start(index, due_s)
+        else:
+            self._waiting.append(_Waiting(index, due_s, self._clock()))
+
+    def _start(self, index: int, due_s: float) -> None:
+        call = asyncio.ensure_future(self._outcome(index, due_s))
+        self._calls[call] = due_s
+        call.add_done_callback(self._ended)
+
+    def _ended(self, call: asyncio.Task[Outcome]) -> None:
+        due_s = self._calls.pop(call)
+        self._on_done(INTERRUPTED if call.cancelled() else call.result(), self._clock() - due_s)
+        if self._waiting:
+            number, due_s, since_s = self._waiting.popleft()
+            self._on_waited(self._clock() - since_s)
+            self._start(number, due_s)
+
+    async def _outcome(self, index: int, due_s: float) -> Outcome:
+        left_s = due_s + self._timeout_s - self._clock()
+        if left_s <= 0:
+            return TIMED_OUT
+        query = _messages.PredictRequest(application=self._application, input={"json": self._inputs(index)})
+        try:
+            reply = await self._predict(query.SerializeToString(), timeout=left_s)
+        except grpc.RpcError as error:
+            return _failure(error)
+        return f"default:{reply.default_explanation.partition(':')[0]}" if reply.default else ANSWERED
+
+
+def _failure(error: Any) -> Outcome:
+    for key, value in error.trailing_metadata() or ():
+        if key == "clipper-code":
+            return f"error:{value}"
+    if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return TIMED_OUT
+    kind = "lost" if error.code() is grpc.StatusCode.UNAVAILABLE else "error"
+    return f"{kind}:grpc_{error.code().name.lower()}"
