@@ -81,4 +81,6 @@ def test_rolling_back_returns_to_the_version_before_in_one_call(cl, asked):
     until(lambda: rollout(cl, name)["state"] == "ended", "its end")
     callers.go_on(100)
     assert all(body["output"] == x for x, _, body in callers.answers[-20:])
+    assert all(body["output"] in {x, 1000 * x} for x, _, body in callers.answers)
     assert set(callers.outcomes()) == {(200, None)}
+    assert not callers.unanswered
