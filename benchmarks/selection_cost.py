@@ -124,10 +124,10 @@ def _not_answered(up: Up) -> float:
 
 
 WHERE_IT_GOES = """\
-exp3 over one model shows what choosing costs: some 4 us a query for the draw, the authenticated query id (1.2 us) and the
-longer reply. Over several models the rest is that the same 64 queries under way make as many more batches, in as many
-more processes: a batch costs the frontend some 50 us whatever is in it. With wider inputs, or a model that computes
-something, that is lost in the rest."""
+exp3 over one model shows what choosing costs: some 4 us a query for the draw, the authenticated query id (1.2 us) and
+the longer reply. Over several models the rest is that the same 64 queries under way make as many more batches, in as
+many more processes: a batch costs the frontend some 50 us whatever is in it. With wider inputs, or a model that
+computes something, that is lost in the rest."""
 
 
 def show(out: Console, results: Mapping[str, Any]) -> None:
