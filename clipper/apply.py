@@ -34,6 +34,7 @@ from clipper.errors import Conflict, InvalidModel, InvalidRequest, NotFound, Unk
 from clipper.frozen import Frozen, Name, VersionName
 from clipper.packaging import Package, package
 from clipper.packaging.images import SCHEME
+from clipper.tensors import Tensors
 from clipper.validation import invalid_request
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class FileVersion(Frozen):
     secret_file: Path | None = None
     flavor: Name | None = None
     input_type: InputType | None = None
+    inputs: Tensors = ()
+    outputs: Tensors = ()
     method: Literal["predict", "predict_proba"] | None = None
     example_input: Any = None
     requirements: Path | tuple[str, ...] | None = None
@@ -177,6 +180,8 @@ def _register(
         version.version,
         str(version.address),
         input_type=version.input_type or "doubles",
+        inputs=version.inputs,
+        outputs=version.outputs,
         num_replicas=settings["replicas"],
         secret=secret,
         promote=promote,
@@ -266,6 +271,8 @@ def _packaged(version: FileVersion, directory: Path) -> Package:
             version.address or version.path,
             directory,
             input_type=version.input_type or ("doubles" if version.address else None),
+            inputs=version.inputs,
+            outputs=version.outputs,
             flavor=version.flavor,
             method=version.method,
             example_input=version.example_input,

@@ -13,6 +13,8 @@ from pydantic import Field, field_validator, model_validator
 
 from clipper.deployment import Canary, External, Replicas, Rollout, Scale
 from clipper.frozen import Count, Flag, Frozen, Name, Number, VersionName
+from clipper.tensors import Tensors
+from clipper_container.tensors import BYTES
 
 MAX_SLO_MS = 600_000.0
 MAX_BATCH_SIZE = 65_536
@@ -23,7 +25,7 @@ MAX_THREADS = 1024
 MAX_TTL_S = 31_536_000.0
 
 KeptWarm = Annotated[Count, Field(ge=0, le=64)]
-InputType = Literal["doubles", "floats", "integers", "strings", "bytes", "json"]
+InputType = Literal["doubles", "floats", "integers", "strings", "bytes", "json", "tensors"]
 NUMERIC_INPUT_TYPES: Mapping[str, int] = {"doubles": 8, "floats": 4, "integers": 4}
 """Numeric input types and the bytes of one number."""
 
@@ -83,11 +85,15 @@ class VersionSpec(Frozen):
 
     ``replicas`` is a number, or a range within which the version scales by itself. With ``canary`` it gets the traffic
     only when it has proved itself on a part of it. ``external``: its replica is a container that somebody else runs.
+    ``inputs`` are the tensors of one query, where the input type is ``tensors``; ``outputs`` those of one answer, where
+    somebody wants to know beforehand.
     """
 
     version: VersionName
     flavor: Name = "python"
     input_type: InputType
+    inputs: Tensors = ()
+    outputs: Tensors = ()
     method: Literal["predict", "predict_proba"] = "predict"
     replicas: Replicas = 1
     batching: Batching = Batching()
@@ -111,6 +117,13 @@ class VersionSpec(Frozen):
             )
         return self
 
+    @property
+    def has_rows_by_width(self) -> bool:
+        """Whether rows of one shape have one length, and rows of another length make no array with them."""
+        if self.input_type == "tensors":
+            return all(tensor.datatype != BYTES for tensor in self.inputs)
+        return self.input_type in NUMERIC_INPUT_TYPES
+
 
 class Policy(Frozen):
     """A selection policy by name, with its options."""
@@ -130,6 +143,7 @@ class Application(Frozen):
     ``default_output`` answers where no model can; an application without the field has no default, which is not the
     same as a default of null (``has_default`` tells them apart). ``loss_range`` are the losses that count as 0 and
     as 1 (of ``squared`` and ``absolute``; what lies outside is clipped). ``log_inputs``: what the feedback log keeps.
+    ``inputs`` and ``outputs`` are as a version's.
     """
 
     name: Name
@@ -144,11 +158,17 @@ class Application(Frozen):
     loss: Literal["zero_one", "squared", "absolute"] = "zero_one"
     loss_range: tuple[Number, Number] = (0.0, 1.0)
     log_inputs: Literal["none", "digest", "full"] = "digest"
+    inputs: Tensors = ()
+    outputs: Tensors = ()
 
     @property
     def has_default(self) -> bool:
         """Whether a default output was given, be it null."""
         return "default_output" in self.model_fields_set
+
+    @property
+    def _undeclared(self) -> set[str]:
+        return {name for name in ("inputs", "outputs") if not getattr(self, name)}
 
     @field_validator("loss_range")
     @classmethod
@@ -166,7 +186,7 @@ class Application(Frozen):
 
     def to_json(self) -> dict[str, Any]:
         """As the wire and the store have it: without the fields that were never given a value."""
-        body = self.model_dump(mode="json", exclude={"default_output", "min_confidence"})
+        body = self.model_dump(mode="json", exclude={"default_output", "min_confidence"} | self._undeclared)
         if self.has_default:
             body["default_output"] = self.default_output
         if self.min_confidence is not None:

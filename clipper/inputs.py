@@ -7,6 +7,7 @@ integers  little-endian 32-bit integers
 strings   UTF-8
 bytes     as they are
 json      canonical JSON: keys sorted, no white space
+tensors   as `clipper_container.tensors` says
 ========  ===========================================================================
 """
 
@@ -20,6 +21,8 @@ import numpy as np
 
 from clipper.domain import NUMERIC_INPUT_TYPES, InputType
 from clipper.errors import InvalidInput
+from clipper_container.tensor_values import decode_tensors, encode_tensors
+from clipper_container.tensors import Layout, MalformedTensor
 
 ROW_DTYPES = {"doubles": "<f8", "floats": "<f4", "integers": "<i4"}
 MAX_I32 = 2**31 - 1
@@ -34,7 +37,14 @@ _EXPECTED_NUMBER = {
 }
 
 
-def encode_input(input_type: InputType, value: Any, width: int | None = None, *, field: str = "input") -> bytes:
+def encode_input(
+    input_type: InputType,
+    value: Any,
+    width: int | None = None,
+    *,
+    field: str = "input",
+    layout: Layout | None = None,
+) -> bytes:
     """One input as a row.
 
     Args:
@@ -42,6 +52,7 @@ def encode_input(input_type: InputType, value: Any, width: int | None = None, *,
         value: A sequence of numbers or a 1-D array, a string, bytes, or a JSON value.
         width: How many numbers are expected; None where any number of them is.
         field: What the error calls the input.
+        layout: Of tensors, which are nested lists or arrays; several in a mapping by name.
 
     Raises:
         InvalidInput: The sentence names the field, what was expected and what came.
@@ -54,11 +65,15 @@ def encode_input(input_type: InputType, value: Any, width: int | None = None, *,
         if not isinstance(value, bytes | bytearray | memoryview):
             raise InvalidInput(f"{field} must be bytes, got {shown(value)}.")
         return bytes(value)
+    if input_type == "tensors":
+        return _encode_tensors(value, layout, field)
     return _encode_json(value, field)
 
 
-def decode_input(input_type: InputType, row: bytes) -> Any:
-    """The input that a row encodes, as plain Python values (numbers as a list)."""
+def decode_input(input_type: InputType, row: bytes, layout: Layout | None = None) -> Any:
+    """The input that a row encodes, as plain Python values (numbers as a list); tensors need their ``layout``."""
+    if input_type == "tensors":
+        return row if layout is None else decode_tensors(layout, row)
     if input_type in NUMERIC_INPUT_TYPES:
         return np.frombuffer(row, ROW_DTYPES[input_type]).tolist()
     if input_type == "strings":
@@ -155,6 +170,15 @@ def _encode_string(value: Any, field: str) -> bytes:
         return value.encode()
     except UnicodeEncodeError:
         raise InvalidInput(f"{field} must be text that UTF-8 can encode; it has a lone surrogate.") from None
+
+
+def _encode_tensors(value: Any, layout: Layout | None, field: str) -> bytes:
+    if layout is None:
+        raise InvalidInput(f"{field} cannot be encoded: the tensors of the model are not known here.")
+    try:
+        return encode_tensors(layout, value)
+    except MalformedTensor as fault:
+        raise InvalidInput(f"{field} {fault}.") from None
 
 
 def _encode_json(value: Any, field: str) -> bytes:

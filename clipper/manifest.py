@@ -9,6 +9,7 @@ from clipper.domain import InputType
 from clipper.errors import InvalidJson, InvalidRequest
 from clipper.frozen import Frozen, Name
 from clipper.json_encoding import decode
+from clipper.tensors import Tensors
 from clipper.validation import validated
 
 MANIFEST_NAME = "manifest.json"
@@ -27,7 +28,8 @@ class Manifest(Frozen):
     ``entry`` is the file (``model.pkl``) or the file and the function in it (``model.py:predict``) that the runtime
     loads, relative to the manifest; the flavor ``noop`` has none. ``framework`` is what saved the model, in words;
     ``input_shape`` what one row becomes; ``requirements`` lines for pip, where paths are relative to the manifest;
-    ``digest`` the sha256 over the other files, by which a damaged artifact is told from a model that does not load.
+    ``digest`` the sha256 over the other files, by which a damaged artifact is told from a model that does not load;
+    ``inputs`` and ``outputs`` the tensors of one query and of one answer.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow", ser_json_inf_nan="constants")
@@ -48,6 +50,8 @@ class Manifest(Frozen):
         tuple[Annotated[str, Field(min_length=1, max_length=2000, pattern=r"^[^\n\r]+$")], ...],
         Field(max_length=MAX_REQUIREMENTS),
     ] = ()
+    inputs: Tensors = ()
+    outputs: Tensors = ()
     digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
 
     @field_validator("entry")

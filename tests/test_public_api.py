@@ -21,7 +21,7 @@ METHODS = {
     "close": "",
     "delete_model": "name version",
     "deploy_model": "name version model input_type num_replicas batching example_input promote canary wait method "
-    "flavor requirements caching limits timeout_s on_progress",
+    "flavor requirements caching limits inputs outputs timeout_s on_progress",
     "erase_user": "uid",
     "get_all_apps": "verbose",
     "get_all_model_replicas": "",
@@ -40,9 +40,9 @@ METHODS = {
     "predict_stream": "app xs uid timeout_ms version explain",
     "read_feedback": "app since until",
     "register_application": "name input_type slo_ms default_output policy models min_confidence loss loss_range "
-    "log_inputs",
-    "register_model": "name version address input_type num_replicas secret batching caching limits promote canary wait "
-    "timeout_s on_progress",
+    "log_inputs inputs outputs",
+    "register_model": "name version address input_type num_replicas inputs outputs secret batching caching limits promote "
+    "canary wait timeout_s on_progress",
     "send_package": "name version packaged promote on_progress settings",
     "roll_back": "name",
     "set_model_version": "name version canary",
@@ -50,7 +50,7 @@ METHODS = {
     "stop_inactive_model_versions": "names",
     "stop_models": "names",
     "stop_versioned_models": "versions",
-    "test_predict_function": "function xs input_type",
+    "test_predict_function": "function xs input_type inputs",
     "unlink_model_from_app": "app_name model_name",
     "unregister_application": "name",
     "update": "app label query_id input uid update_id",

@@ -19,7 +19,7 @@ from clipper.abstraction.pool import Dial, ReplicaPool
 from clipper.abstraction.replica_events import ReplicaEvents
 from clipper.abstraction.settle import fail
 from clipper.abstraction.timers import Timers
-from clipper.domain import NUMERIC_INPUT_TYPES, Version
+from clipper.domain import Version
 from clipper.errors import ClipperError, DeadlineExceeded, NoModelReady, Overloaded
 from clipper.metrics import VersionMetrics
 
@@ -60,6 +60,7 @@ class ServedVersion:
         spec = version.spec
         self.name = f"{version.model}:{spec.version}"
         self.version = spec.version
+        self.outputs = spec.outputs
         self.has_ready_replica = False
         self.input_width: int | None = version.manifest.get("input_width")
         self.on_ready_changed: Callable[[], None] = _nothing
@@ -73,7 +74,7 @@ class ServedVersion:
         self._cache = cache
         self._scope = cache.scope((version.model, spec.version, version.generation), metrics)
         self._flights: dict[bytes, Flight] = {}
-        self._queue = DeadlineQueue(by_width=spec.input_type in NUMERIC_INPUT_TYPES)
+        self._queue = DeadlineQueue(by_width=spec.has_rows_by_width)
         self._forecast = Forecast(self._margin_s, max_queue_length)
         self._pool = ReplicaPool(version, dial, self._budget_s)
         self._expiry = Expiry(timers, self._queue, self._flights, self._pool, self._too_late, metrics.failures)

@@ -7,6 +7,7 @@ import typer
 
 from clipper.cli.outcome import BadUsage, Commands
 from clipper.cli.target import connection, parse_json
+from clipper.cli.tensors import Inputs, Outputs
 
 app = typer.Typer(cls=Commands, help="Applications: what is queried.", no_args_is_help=True)
 
@@ -17,8 +18,10 @@ ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="The model's nam
 @app.command()
 def create(
     name: Annotated[str, typer.Argument(help="Lower-case letters, digits and dashes.")],
-    input_type: Annotated[str, typer.Option(help="doubles, floats, integers, strings, bytes or json.")],
+    input_type: Annotated[str, typer.Option(help="doubles, floats, integers, strings, bytes, json or tensors.")],
     slo_ms: Annotated[float, typer.Option(help="The latency that every answer keeps.")],
+    inputs: Inputs = None,
+    outputs: Outputs = None,
     default: Annotated[
         str | None, typer.Option(metavar="JSON", help="The output where no model can answer in time.")
     ] = None,
@@ -47,6 +50,8 @@ def create(
             name,
             input_type=input_type,  # type: ignore[arg-type]  # the server says which there are
             slo_ms=slo_ms,
+            inputs=inputs or (),
+            outputs=outputs or (),
             policy={"name": policy, "options": dict(map(_policy_option, policy_option))} if policy_option else policy,
             models=model or (),
             min_confidence=min_confidence,

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from clipper.cli.outcome import BadUsage
 from clipper.cli.target import parse_json
+from clipper.cli.tensors import Inputs, Outputs
 
 if TYPE_CHECKING:
     from clipper.packaging import Package
@@ -22,8 +23,11 @@ def build(
     tag: Annotated[str, typer.Option("--tag", "-t", metavar="IMAGE", help="The image's name.")],
     flavor: Annotated[str | None, typer.Option(help="How to load it, if that is not recognised.")] = None,
     input_type: Annotated[
-        str | None, typer.Option(help="doubles (estimators' default), floats, integers, strings, bytes or json.")
+        str | None,
+        typer.Option(help="doubles (estimators' default), floats, integers, strings, bytes, json or tensors."),
     ] = None,
+    inputs: Inputs = None,
+    outputs: Outputs = None,
     method: Annotated[str | None, typer.Option(help="predict or predict_proba, of estimators.")] = None,
     example: Annotated[str | None, typer.Option(metavar="JSON", help="One input to warm up with.")] = None,
 ) -> None:
@@ -35,6 +39,7 @@ def build(
     from clipper.packaging import package  # noqa: PLC0415 (slow to import: not for --help)
 
     options: dict[str, Any] = {"flavor": flavor, "input_type": input_type, "method": method}
+    options |= {"inputs": inputs or (), "outputs": outputs or ()}
     if example is not None:
         options["example_input"] = parse_json(example, "--example")
     with tempfile.TemporaryDirectory(prefix="clipper-") as directory:

@@ -8,7 +8,7 @@ input type in either.
 import base64
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import islice
@@ -19,6 +19,8 @@ from clipper.cli.outcome import BadUsage
 from clipper.domain import InputType
 from clipper.feedback import FeedbackRecord
 from clipper.inputs import decode_input
+from clipper.tensors import parse_tensors
+from clipper_container.tensors import Layout
 
 ROWS_AT_A_TIME = 2_000
 """Rows that are held in memory, and of one row group of a Parquet file."""
@@ -30,8 +32,8 @@ COLUMNS = (
 _JSON_IN_PARQUET = ("answer", "label")
 
 
-def export(records: Iterable[FeedbackRecord], path: Path, input_type: InputType) -> int:
-    """Write ``path``, which appears when it is complete; how many records it has.
+def export(records: Iterable[FeedbackRecord], path: Path, input_type: InputType, inputs: Sequence[Any] = ()) -> int:
+    """Write ``path``, which appears when it is complete; how many records it has. ``inputs`` are the tensors.
 
     Raises:
         BadUsage: The name ends otherwise than in .jsonl or .parquet, or the latter needs a package that is missing.
@@ -39,7 +41,8 @@ def export(records: Iterable[FeedbackRecord], path: Path, input_type: InputType)
     write = {".jsonl": _write_jsonl, ".parquet": _write_parquet}.get(path.suffix)
     if write is None:
         raise BadUsage(f"The file's name ends in .parquet or .jsonl; '{path.name}' does not.")
-    rows = (_row(record, input_type) for record in records)
+    layout = Layout(parse_tensors(inputs)) if inputs else None
+    rows = (_row(record, input_type, layout) for record in records)
     with _complete_or_not_at_all(path) as partial:
         return write(rows, partial, input_type)
 
@@ -56,10 +59,10 @@ def _complete_or_not_at_all(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def _row(record: FeedbackRecord, input_type: InputType) -> dict[str, Any]:
+def _row(record: FeedbackRecord, input_type: InputType, layout: Layout | None) -> dict[str, Any]:
     row = {name: getattr(record, name) for name in COLUMNS}
     if record.input is not None:
-        row["input"] = decode_input(input_type, record.input)
+        row["input"] = decode_input(input_type, record.input, layout)
     return row
 
 
@@ -99,8 +102,8 @@ def _cell(name: str, value: Any, input_type: InputType) -> Any:
         return datetime.fromtimestamp(value, UTC)
     if name == "outputs":
         return [json.dumps(output) for output in value]
-    if name in _JSON_IN_PARQUET or (name == "input" and input_type == "json" and value is not None):
-        return json.dumps(value)
+    if name in _JSON_IN_PARQUET or (name == "input" and input_type in {"json", "tensors"} and value is not None):
+        return json.dumps(value, default=_as_text)
     return value
 
 
@@ -114,6 +117,7 @@ def _schema(pa: Any, input_type: InputType) -> Any:
         "strings": pa.string,
         "bytes": pa.binary,
         "json": pa.string,
+        "tensors": pa.string,
     }
     types = {
         "feedback_id": pa.binary(),

@@ -32,9 +32,9 @@ def export(
 
     begin, end = parse_time(since, "--since"), parse_time(until, "--until")
     with connection() as cl:
-        input_type = cl.get_app_info(app_name)["input_type"]
+        app = cl.get_app_info(app_name)
         with counting(read_log(cl, app_name, begin, end)) as records:
-            count = write(records, output, input_type)
+            count = write(records, output, app["input_type"], app.get("inputs", ()))
     typer.echo(f"{count:,} record{'s' if count != 1 else ''} written to {output}.")
 
 

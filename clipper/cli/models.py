@@ -9,6 +9,7 @@ import typer
 from clipper.cli.outcome import BadUsage
 from clipper.cli.rollouts import Canary
 from clipper.cli.target import connection, model_and_version, parse_json
+from clipper.cli.tensors import Inputs, Outputs
 
 ModelOrVersion = Annotated[str, typer.Argument(metavar="MODEL[:VERSION]", help="A model, or one version of it.")]
 
@@ -31,8 +32,11 @@ def deploy(
         typer.Option(help="sklearn, torch, tensorflow, onnx, mlflow, python or noop, if it is not recognised."),
     ] = None,
     input_type: Annotated[
-        str | None, typer.Option(help="doubles (estimators' default), floats, integers, strings, bytes or json.")
+        str | None,
+        typer.Option(help="doubles (estimators' default), floats, integers, strings, bytes, json or tensors."),
     ] = None,
+    inputs: Inputs = None,
+    outputs: Outputs = None,
     replicas: Annotated[
         str, typer.Option(metavar="N|MIN-MAX", help="How many replicas to run; a range scales by itself: 1-8.")
     ] = "1",
@@ -57,6 +61,7 @@ def deploy(
     from clipper.cli.progress import watching  # noqa: PLC0415 (so that --help does not wait for it)
 
     options: dict[str, Any] = {"flavor": flavor, "method": method, "input_type": input_type}
+    options |= {"inputs": inputs or (), "outputs": outputs or ()}
     if requirements is not None:
         options["requirements"] = requirements
     if example is not None:

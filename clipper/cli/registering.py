@@ -9,6 +9,7 @@ from clipper.cli.models import check_replicas, deployed
 from clipper.cli.outcome import BadUsage
 from clipper.cli.rollouts import Canary
 from clipper.cli.target import connection
+from clipper.cli.tensors import Inputs, Outputs
 
 
 def register(
@@ -22,8 +23,10 @@ def register(
         ),
     ],
     input_type: Annotated[
-        str, typer.Option(help="doubles, floats, integers, strings, bytes or json: what it takes.")
+        str, typer.Option(help="doubles, floats, integers, strings, bytes, json or tensors: what it takes.")
     ] = "doubles",
+    inputs: Inputs = None,
+    outputs: Outputs = None,
     replicas: Annotated[
         str,
         typer.Option(metavar="N|MIN-MAX", help="How many requests such a server gets at a time; not of containers."),
@@ -49,6 +52,8 @@ def register(
             address,
             num_replicas=replicas,
             input_type=input_type,  # type: ignore[arg-type]  # the server says which there are
+            inputs=inputs or (),
+            outputs=outputs or (),
             secret=secret,
             batching=batching,
             promote=promote,

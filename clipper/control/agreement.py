@@ -1,10 +1,10 @@
-"""What a new version has to agree with: its artifact's manifest, its sibling versions, the applications."""
+"""What a new version has to agree with: its artifact's manifest."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from clipper.control.lookup import applications_of, input_type_of
-from clipper.domain import Desired, VersionSpec
+from clipper.control.inputs import check_inputs_named
+from clipper.domain import VersionSpec
 from clipper.errors import InputTypeMismatch, InvalidRequest
 from clipper.validation import validated
 
@@ -20,7 +20,9 @@ def agreed_with_manifest(model: str, spec: VersionSpec, digest: str | None, mani
         raise InputTypeMismatch(
             f"{what.capitalize()} is to take {spec.input_type}, its artifact takes {manifest['input_type']}."
         )
-    from_manifest = {}
+    from_manifest: dict[str, Any] = {
+        field: manifest[field] for field in ("inputs", "outputs") if manifest.get(field) and not getattr(spec, field)
+    }
     for field in ("flavor", "method"):
         said, packed = getattr(spec, field), manifest.get(field)
         if packed not in {None, said}:
@@ -28,6 +30,7 @@ def agreed_with_manifest(model: str, spec: VersionSpec, digest: str | None, mani
                 raise InvalidRequest(f"'{field}' of {what} is '{said}', its artifact was packed with '{packed}'.")
             from_manifest[field] = packed
     agreed = validated(VersionSpec, spec.model_dump(mode="json") | from_manifest, what)
+    check_inputs_named(agreed, what)
     if agreed.external is not None and digest is not None:
         raise InvalidRequest(f"{what.capitalize()} is served by {agreed.external.address}: it takes no artifact.")
     if digest is None and agreed.flavor != "noop" and agreed.external is None:
@@ -35,24 +38,3 @@ def agreed_with_manifest(model: str, spec: VersionSpec, digest: str | None, mani
             f"{what.capitalize()} needs an artifact: only the flavor 'noop' and external containers do without."
         )
     return agreed
-
-
-def check_model_input_type(desired: Desired, model: str, spec: VersionSpec) -> None:
-    """Make sure that a version of this spec takes what the model's other versions and its applications take.
-
-    Raises:
-        InputTypeMismatch: It does not.
-    """
-    sibling = input_type_of(desired, model)
-    if sibling not in {None, spec.input_type}:
-        raise InputTypeMismatch(
-            f"The version '{spec.version}' takes {spec.input_type}, the other versions of the model '{model}' take "
-            f"{sibling}. Deploy it under another model name."
-        )
-    for name in applications_of(desired, model):
-        taken = desired.applications[name].input_type
-        if taken != spec.input_type:
-            raise InputTypeMismatch(
-                f"The version '{spec.version}' of the model '{model}' takes {spec.input_type}, the application "
-                f"'{name}' that links it takes {taken}. They must be the same."
-            )

@@ -13,13 +13,13 @@ A patch replaces each field that it names as a whole; fields that it does not na
 from collections.abc import Mapping
 from typing import Any
 
-from clipper.control.agreement import agreed_with_manifest, check_model_input_type
-from clipper.control.lookup import applications_of, find_application, find_model, find_version, input_type_of
+from clipper.control.agreement import agreed_with_manifest
+from clipper.control.inputs import check_application_takes, check_version_takes, with_inputs_of_models
+from clipper.control.lookup import applications_of, find_application, find_model, find_version
 from clipper.control.traffic import led_to, promote, with_model, with_version
 from clipper.domain import Application, Desired, Model, Version, VersionSpec
 from clipper.errors import (
     AlreadyExists,
-    InputTypeMismatch,
     InvalidRequest,
     PolicyTakesOneModel,
     StillInUse,
@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 PATCHABLE_APPLICATION_FIELDS = frozenset(
-    "input_type slo_ms default_output policy models min_confidence loss loss_range log_inputs".split()  # noqa: SIM905  # shorter
+    "input_type inputs outputs slo_ms default_output policy models min_confidence loss loss_range log_inputs".split()  # noqa: SIM905  # shorter
 )
 PATCHABLE_MODEL_FIELDS = frozenset({"keep_warm"})
 PATCHABLE_VERSION_FIELDS = frozenset({"replicas", "batching", "caching", "limits"})
@@ -157,7 +157,7 @@ def create_version(
             update={"versions": {**desired.versions, model: _without(desired.versions[model], spec.version)}}
         )
     spec = agreed_with_manifest(model, spec, digest, manifest)
-    check_model_input_type(desired, model, spec)
+    check_version_takes(desired, model, spec)
     fields = {"model": model, "generation": generation, "digest": digest, "manifest": dict(manifest), "created_at": now}
     version = validated(Version, {**fields, "spec": spec}, f"the version '{spec.version}'")
     return with_version(with_model(desired, led_to(desired.models.get(model) or Model(name=model), spec)), version)
@@ -279,12 +279,8 @@ def _with_application(desired: Desired, app: Application) -> Desired:
         )
     for model in app.models:
         find_model(desired, model)
-        taken = input_type_of(desired, model)
-        if taken not in {None, app.input_type}:
-            raise InputTypeMismatch(
-                f"The application '{app.name}' takes {app.input_type}, its model '{model}' takes {taken}. "
-                "They must be the same."
-            )
+    app = with_inputs_of_models(desired, app)
+    check_application_takes(desired, app)
     return desired.model_copy(update={"applications": {**desired.applications, app.name: app}})
 
 

@@ -3,6 +3,7 @@
 from clipper.deployment import ReplicaRange
 from clipper.domain import Application, Desired, Model, Observed, Version
 from clipper.errors import UnknownApplication, UnknownModel, UnknownVersion
+from clipper.tensors import Tensor
 
 
 def find_application(desired: Desired, name: str) -> Application:
@@ -53,6 +54,11 @@ def applications_of(desired: Desired, model: str) -> list[str]:
     return [app.name for app in desired.applications.values() if model in app.models]
 
 
-def input_type_of(desired: Desired, model: str) -> str | None:
-    """The input type that the versions of the model share; None while it has none."""
-    return next((version.spec.input_type for version in desired.versions.get(model, {}).values()), None)
+Taken = tuple[str, tuple[Tensor, ...]]
+"""An input type, and its tensors where it is ``tensors``."""
+
+
+def taken_by(desired: Desired, model: str) -> Taken | None:
+    """What the versions of the model take, all the same; None while it has none."""
+    specs = (version.spec for version in desired.versions.get(model, {}).values())
+    return next(((spec.input_type, spec.inputs) for spec in specs), None)

@@ -1,10 +1,13 @@
 """How a replica's process is started: its arguments and its environment."""
 
+import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from clipper.control.manager import ReplicaSpec
 from clipper.domain import Limits
+from clipper.tensors import Tensor
 
 RUNTIME_MODULE = "clipper_container"
 
@@ -37,11 +40,18 @@ def command_line(
         "--threads": str(limits.threads),
         "--orphan-timeout-s": f"{orphan_timeout_s:g}",
     }
+    if version.spec.inputs:
+        arguments["--inputs"] = tensors_argument(version.spec.inputs)
     if limits.memory_mb is not None:
         arguments["--memory-mb"] = str(limits.memory_mb)
     # -P: the artifact, which is the working directory, must not shadow what the runtime imports.
     start = [str(python or sys.executable), "-P", "-m", RUNTIME_MODULE]
     return [*start, *(part for pair in arguments.items() for part in pair)]
+
+
+def tensors_argument(tensors: Sequence[Tensor]) -> str:
+    """The tensors of a query as the runtime's command line has them."""
+    return json.dumps([tensor.model_dump(mode="json") for tensor in tensors], separators=(",", ":"))
 
 
 def environment(inherited: dict[str, str], limits: Limits) -> dict[str, str]:

@@ -11,6 +11,8 @@ from clipper.engine.selection import Selection
 from clipper.metrics import ApplicationMetrics
 from clipper.selection import Policy, policy_named
 from clipper.selection.losses import Loss
+from clipper.tensors import Tensor
+from clipper_container.tensors import Layout
 
 if TYPE_CHECKING:
     from clipper.engine.choosing import Choosing
@@ -30,6 +32,7 @@ class ServedApplication:
         "definition",
         "generation",
         "input_type",
+        "layout",
         "learns",
         "loss",
         "metrics",
@@ -53,6 +56,7 @@ class ServedApplication:
         self.name = definition.name
         self.generation = generation
         self.input_type: InputType = definition.input_type
+        self.layout = Layout(definition.inputs) if definition.input_type == "tensors" else None
         self.slo_s = definition.slo_ms / 1e3
         self.default_fragment = msgspec.json.encode(definition.default_output) if definition.has_default else None
         self.policy: Policy = policy_named(definition.policy.name, definition.policy.options)
@@ -78,3 +82,11 @@ class ServedApplication:
                 if width is not None:
                     return width
         return None
+
+    @property
+    def outputs(self) -> tuple[Tensor, ...]:
+        """The tensors of an answer, where the definition names them, or the only model's serving version does."""
+        if self.definition.outputs or self.choosing is not None:
+            return self.definition.outputs
+        serving = self._routes[0].serving if self._routes else None
+        return serving.outputs if serving is not None else ()

@@ -267,7 +267,7 @@ def _models_of(snapshot: Snapshot) -> Iterator[Application]:
     for model, versions in snapshot.desired.versions.items():
         for version in versions.values():
             spec = version.spec
-            yield Application(name=model, input_type=spec.input_type, slo_ms=1.0, models=(model,))
+            yield Application(name=model, input_type=spec.input_type, inputs=spec.inputs, slo_ms=1.0, models=(model,))
             break
 
 

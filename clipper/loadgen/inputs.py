@@ -91,9 +91,9 @@ def _drawn(source: InputSource, chance: random.Random) -> JsonOf:
             return lambda index: b'"query %d"' % (first + index)
         case "bytes":
             return lambda index: b'"%b"' % base64.b64encode(b"query %d" % (first + index))
-        case "json":
+        case "json" | "tensors":
             raise InvalidInput(
-                "What an application of type 'json' takes cannot be guessed; give a file of inputs "
+                f"What an application of type '{source.input_type}' takes cannot be guessed; give a file of inputs "
                 "(--inputs FILE.jsonl)."
             )
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from clipper.domain import InputType
 from clipper.manifest import OutputKind
+from clipper.tensors import Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +16,7 @@ class Content:
     ``input_type``, ``input_width``, ``input_shape`` and ``output_kind`` are what the model itself reveals; None where
     it does not. ``manifest`` is the text of one that exists already (a packaged directory). ``python`` is the version
     that pickled it, ``framework`` what saved it, in words, where they are known. ``requirements`` is a file that came
-    with the model.
+    with the model. ``inputs`` and ``outputs`` are what the model says of its tensors.
     """
 
     flavor: str
@@ -30,3 +31,5 @@ class Content:
     input_shape: tuple[int, ...] | None = None
     output_kind: OutputKind | None = None
     requirements: Path | None = None
+    inputs: tuple[Tensor, ...] = ()
+    outputs: tuple[Tensor, ...] = ()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+from pydantic import ValidationError
 
 from clipper.domain import NUMERIC_INPUT_TYPES, InputType
 from clipper.errors import InvalidModel
@@ -20,7 +21,10 @@ from clipper.packaging.content import Content
 from clipper.packaging.requirements import FILE_NAME as REQUIREMENTS_NAME
 from clipper.packaging.requirements import Given
 from clipper.packaging.requirements import read as read_requirements
+from clipper.tensors import Tensor, check_tensors, parse_tensors
+from clipper.validation import invalid_request
 from clipper_container.manifest import content_digest
+from clipper_container.tensors import Layout
 
 ARTIFACT_NAME = "artifact.tar"
 
@@ -33,6 +37,8 @@ class Package:
     input_type: InputType
     method: str
     tar: Path | None
+    inputs: tuple[Tensor, ...] = ()
+    outputs: tuple[Tensor, ...] = ()
 
     def digest(self) -> str | None:
         """The sha256 of the tar, by which the server knows the artifact."""
@@ -51,6 +57,8 @@ def package(
     method: str | None = None,
     example_input: Any = None,
     requirements: Given = None,
+    inputs: Any = (),
+    outputs: Any = (),
 ) -> Package:
     """Write the artifact of ``model`` into ``directory``.
 
@@ -67,10 +75,15 @@ def package(
             shape that they take, without the batch.
         requirements: What pip shall install for the model: lines, or the path of a file. By default a
             requirements.txt beside a saved model.
+        inputs: The tensors of one query, of the input type ``tensors``, which needs not be named then: a list of
+            ``{"name", "datatype", "shape"}``. A saved model may say them itself.
+        outputs: The same of one answer.
 
     Raises:
         InvalidModel: The model cannot be packaged; the sentence says why and what can.
     """
+    said = _tensors(inputs, "inputs"), _tensors(outputs, "outputs")
+    input_type = input_type or ("tensors" if said[0] else None)
     content = _content(model, directory, flavor, method or "predict", example_input, input_type)
     if content.flavor == IMAGE_FLAVOR and not (method is None and example_input is None and requirements is None):
         raise InvalidModel(
@@ -84,8 +97,10 @@ def package(
         )
     if taken not in get_args(InputType):
         raise InvalidModel(f"There is no input type '{taken}'; there is {', '.join(get_args(InputType))}.")
+    tensors = (said[0] or content.inputs, said[1] or content.outputs) if taken == "tensors" else ((), said[1])
+    _require_tensors(taken, tensors[0] or said[0])
     if content.flavor == "noop":
-        return Package("noop", taken, "predict", None)
+        return Package("noop", taken, "predict", None, *tensors)
     if content.manifest is not None:
         manifest = json.loads(content.manifest)
         _require_same("input type", taken, content.input_type)
@@ -96,10 +111,25 @@ def package(
     else:
         needed = read_requirements(requirements, beside=_requirements_beside(model, content))
         files = {**content.files, **needed.files}
-        text = _manifest(content, taken, method or "predict", example_input, needed.lines, content_digest(files))
+        digest = content_digest(files)
+        text = _manifest(content, taken, method or "predict", example_input, needed.lines, digest, tensors)
     tar = directory / ARTIFACT_NAME
     write_tar(tar, {**files, MANIFEST_NAME: text})
-    return Package(content.flavor, taken, method or "predict", tar)
+    return Package(content.flavor, taken, method or "predict", tar, *tensors)
+
+
+def _tensors(value: Any, what: str) -> tuple[Tensor, ...]:
+    try:
+        return parse_tensors(value or ())
+    except ValidationError as error:
+        raise InvalidModel(invalid_request(error, what).message) from None
+
+
+def _require_tensors(taken: str, inputs: tuple[Tensor, ...]) -> None:
+    try:
+        check_tensors(taken, inputs)
+    except ValueError as error:
+        raise InvalidModel(f"The model cannot be deployed so: {error}.") from None
 
 
 def _content(
@@ -137,14 +167,17 @@ def _manifest(
     example_input: Any,
     requirements: tuple[str, ...],
     digest: str,
+    tensors: tuple[tuple[Tensor, ...], tuple[Tensor, ...]],
 ) -> bytes:
+    inputs, outputs = tensors
     numeric = input_type in NUMERIC_INPUT_TYPES
     width, shape = (content.input_width, content.input_shape) if numeric else (None, None)
     example = None
     if example_input is not None:
         if numeric and content.flavor in paths.FORMATS:
             example_input, shape = _flat(example_input, shape)
-        row = encode_input(input_type, example_input, width, field="example_input")
+        layout = Layout(inputs) if inputs else None
+        row = encode_input(input_type, example_input, width, field="example_input", layout=layout)
         width = len(row) // NUMERIC_INPUT_TYPES[input_type] if numeric else None
         example = json.loads(encode({"example_input": example_input}))["example_input"]
     manifest = Manifest(
@@ -162,10 +195,13 @@ def _manifest(
         output_kind=content.output_kind,
         requirements=requirements,
         digest=digest,
+        inputs=inputs,
+        outputs=outputs,
     )
     fields = manifest.model_dump(mode="json", exclude_none=True)
-    if not requirements:
-        del fields["requirements"]
+    for name in ("requirements", "inputs", "outputs"):
+        if not fields[name]:
+            del fields[name]
     return json.dumps(fields, sort_keys=True, indent=1).encode()
 
 

@@ -14,24 +14,27 @@ from clipper.domain import InputType
 from clipper.errors import InvalidInput, InvalidModel, ModelError
 from clipper.inputs import encode_input
 from clipper.packaging import objects
+from clipper.tensors import parse_tensors
 from clipper_container.execution import execute
+from clipper_container.tensors import Layout
 from clipper_container.wire import HEADER, decode_batch, encode_batch
 
 
-def rehearse(function: Callable[[Any], Any], xs: Sequence[Any], input_type: InputType) -> list[Any]:
-    """The outputs of ``function`` for the inputs ``xs``, as a client would get them.
+def rehearse(function: Callable[[Any], Any], xs: Sequence[Any], input_type: InputType, inputs: Any = ()) -> list[Any]:
+    """The outputs of ``function`` for the inputs ``xs``, as a client would get them; ``inputs`` are their tensors.
 
     Raises:
         InvalidModel: It cannot be packaged.
         InvalidInput: One of the inputs is not of that type.
         ModelError: It raised, returned too few or too many outputs, or one that JSON cannot carry.
     """
-    rows = [encode_input(input_type, x, field=f"xs[{i}]") for i, x in enumerate(xs)]
+    layout = Layout(parse_tensors(inputs)) if inputs else None
+    rows = [encode_input(input_type, x, field=f"xs[{i}]", layout=layout) for i, x in enumerate(xs)]
     if not rows:
         raise InvalidInput("xs must have at least one input.")
     frame = encode_batch(0, input_type, rows, [math.inf] * len(rows))
     view = decode_batch(bytearray(frame[HEADER.size :]))
-    done = execute(view, _as_loaded(function), time.monotonic)
+    done = execute(view, _as_loaded(function), time.monotonic, layout)
     if done.errors:
         row, error = done.errors[0]
         raise ModelError(f"For xs[{row}]: {error.message}")

@@ -9,6 +9,8 @@ from clipper_container.flavors import BatchFailed
 from clipper_container.outputs import as_list, encode_lines, encode_one, join_lines
 from clipper_container.rows import Rows, rows_of
 from clipper_container.sentences import describe
+from clipper_container.tensor_rows import tensor_rows_of
+from clipper_container.tensors import Layout
 from clipper_container.wire import BatchView, ItemError
 
 Predict = Callable[[Any], Any]
@@ -28,9 +30,12 @@ class _Raised(Exception):  # carries the model's exception to the place that spl
         self.cause = cause
 
 
-def execute(view: BatchView, predict: Predict, clock: Callable[[], float]) -> Execution:
-    """Runs ``predict`` on the rows whose deadline has not passed on ``clock``; never raises for what the model does."""
-    rows = rows_of(view)
+def execute(view: BatchView, predict: Predict, clock: Callable[[], float], layout: Layout | None = None) -> Execution:
+    """Runs ``predict`` on the rows whose deadline has not passed on ``clock``; never raises for what the model does.
+
+    ``layout`` is of rows of tensors.
+    """
+    rows = rows_of(view) if layout is None else tensor_rows_of(view, layout)
     deadlines_s = np.frombuffer(view.deadlines, "<f8")
     parts = rows.groups()
     items: list[bytes | ItemError] = [_EXPIRED] * view.row_count

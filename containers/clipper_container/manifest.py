@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from clipper_container.wire import INPUT_TYPE_CODES
+from clipper_container.wire import INPUT_TYPE_CODES, TensorSpec
 
 MANIFEST_FILE = "manifest.json"
 FORMAT = 1
@@ -30,6 +30,7 @@ class Manifest(msgspec.Struct, frozen=True):
     ``entry`` is what to load, ``python`` and ``packages`` what saved it, ``framework`` the same for people.
     ``input_shape`` is what one row becomes, where the model takes more than a flat one. ``output_kind`` is ``label``,
     ``number``, ``scores`` or ``json``. ``requirements`` are lines for pip; ``digest`` is `content_digest` of the files.
+    ``inputs`` and ``outputs`` are the tensors of a query and of an answer, without the batch.
     """
 
     format: int = FORMAT
@@ -46,6 +47,8 @@ class Manifest(msgspec.Struct, frozen=True):
     output_kind: str | None = None
     requirements: list[str] = []
     digest: str | None = None
+    inputs: list[TensorSpec] = []
+    outputs: list[TensorSpec] = []
 
 
 def read_manifest(directory: Path) -> Manifest:

@@ -6,10 +6,12 @@ import ssl
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from clipper_container.address import LOOPBACK_HOSTS, TcpAddress, UnixAddress, parse_address
 from clipper_container.handshake import MIN_SECRET_BYTES
 from clipper_container.tls import server_context
-from clipper_container.wire import INPUT_TYPE_CODES
+from clipper_container.wire import INPUT_TYPE_CODES, TensorSpec
 
 
 class Options(NamedTuple):
@@ -24,6 +26,7 @@ class Options(NamedTuple):
     listen: UnixAddress | TcpAddress
     flavor: str | None
     input_type: str | None
+    inputs: list[TensorSpec] | None
     method: str | None
     threads: int
     memory_mb: int | None
@@ -58,6 +61,7 @@ def parse_options(arguments: list[str]) -> Options:
         listen=listen,
         flavor=given.flavor,
         input_type=given.input_type,
+        inputs=given.inputs,
         method=given.method,
         threads=given.threads,
         memory_mb=given.memory_mb,
@@ -82,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--installation", default="", help="whose replica this is; read from the process list on adoption")
     add("--flavor", help="default: the manifest's")
     add("--input-type", choices=sorted(INPUT_TYPE_CODES), help="default: the manifest's")
+    add("--inputs", type=_tensors, help="the tensors of a query, as JSON; default: the manifest's")
     add("--method", choices=["predict", "predict_proba"], help="default: the manifest's")
     add("--threads", type=_positive, default=1, help="threads of BLAS and OpenMP")
     add("--memory-mb", type=_positive, help="bound of the process's private memory")
@@ -104,6 +109,13 @@ def _tls(
     if isinstance(listen, UnixAddress):
         raise ValueError(f"--tls-cert is for tcp:host:port; {listen} never leaves this host")  # noqa: TRY004  # of a value
     return server_context(certificate, key, authorities)
+
+
+def _tensors(text: str) -> list[TensorSpec]:
+    try:
+        return msgspec.json.decode(text, type=list[TensorSpec])
+    except msgspec.MsgspecError as error:
+        raise argparse.ArgumentTypeError(f"a list of tensors was expected: {error}") from error
 
 
 def _address(text: str) -> UnixAddress | TcpAddress:

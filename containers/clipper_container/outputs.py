@@ -20,12 +20,14 @@ class WrongOutputs(BatchFailed):  # a fault of the model that the sentence tells
 def as_list(outputs: Any, count: int) -> list[Any]:
     """The ``count`` outputs that ``predict`` returned: a list, an array, a series, a tensor, any iterable.
 
+    A mapping has several outputs by their names, each of them with ``count`` rows.
+
     Numbers of arrays become Python's in one call. Whatever a generator raises passes through.
 
     Raises:
         WrongOutputs: There are more or fewer, or the value has no order.
     """
-    values = outputs
+    values = _rows_of_columns(outputs, count) if isinstance(outputs, Mapping) else outputs
     if not isinstance(outputs, list | tuple | np.ndarray) and hasattr(outputs, "to_numpy"):
         values = outputs.to_numpy()
     if hasattr(values, "tolist"):
@@ -36,6 +38,19 @@ def as_list(outputs: Any, count: int) -> list[Any]:
         number = _how_many(outputs, values, count)
         raise WrongOutputs(f"predict returned {number} outputs for {count} rows; it has to return one per row")
     return values
+
+
+def _rows_of_columns(outputs: Mapping[Any, Any], count: int) -> list[dict[str, Any]]:
+    """A mapping of name -> one part per row, as one mapping per row."""
+    columns: dict[str, list[Any]] = {}
+    for name, column in outputs.items():
+        try:
+            columns[str(name)] = as_list(column, count)
+        except WrongOutputs as wrong:
+            raise WrongOutputs(f"output {str(name)!r}: {wrong}") from None
+    if not columns:
+        raise WrongOutputs("predict returned an empty dict where outputs by their names were expected")
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def _how_many(outputs: Any, values: list[Any], count: int) -> str:

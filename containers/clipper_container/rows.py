@@ -67,7 +67,7 @@ class EvenRows:
         return np.frombuffer(source, DTYPES[self._view.input_type]).reshape(self._shape)
 
 
-class _Slices:
+class Slices:
     """Rows of any length, cut out of the batch."""
 
     def __init__(self, view: BatchView) -> None:
@@ -79,7 +79,7 @@ class _Slices:
         return self._view.rows[self._ends[index] - self._lengths[index] : self._ends[index]]
 
 
-class RaggedRows(_Slices):
+class RaggedRows(Slices):
     """Numbers, rows of several widths: grouped, so that the model always gets a 2-D array."""
 
     def groups(self) -> list[list[int]]:
@@ -100,7 +100,7 @@ class RaggedRows(_Slices):
         return np.frombuffer(data, DTYPES[self._view.input_type]).reshape(len(indexes), width)
 
 
-class ObjectRows(_Slices):
+class ObjectRows(Slices):
     """Strings, bytes or JSON: a list with one object per row, decoded anew each time."""
 
     def groups(self) -> list[list[int]]:

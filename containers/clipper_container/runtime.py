@@ -22,6 +22,7 @@ from clipper_container.manifest import Manifest, read_manifest, version_differen
 from clipper_container.options import Options
 from clipper_container.peers import Peers, ReceivedBatch
 from clipper_container.sentences import describe, traceback_of
+from clipper_container.tensors import Layout
 from clipper_container.version import __version__
 from clipper_container.warmup import encode_example, warm_up
 from clipper_container.wire import BatchView, Kind
@@ -56,6 +57,7 @@ class Replica:
             pid=os.getpid(),
         )
         self._broken: ValueError | None = None
+        self._layout: Layout | None = None
         self._given_up: str | None = None
         self._running: BatchView | None = None
         self._failure_logged_s = -FAILURE_LOG_INTERVAL_S
@@ -69,9 +71,11 @@ class Replica:
             return EXIT_CANNOT_LISTEN
         try:
             manifest = self._manifest()
+            self._layout = Layout(self._inputs_of(manifest)) if self._type_of(manifest) == "tensors" else None
         except ValueError as error:
             manifest, self._broken = Manifest(), error
-        self._input_type = self._options.input_type or manifest.input_type
+        self._input_type = self._type_of(manifest)
+        self._inputs = self._inputs_of(manifest)
         self._peers = Peers(
             listener,
             replica_id=self._options.replica_id,
@@ -92,6 +96,12 @@ class Replica:
         if self._options.artifact is None:
             return Manifest(flavor="noop")
         return read_manifest(self._options.artifact)
+
+    def _type_of(self, manifest: Manifest) -> str:
+        return self._options.input_type or manifest.input_type
+
+    def _inputs_of(self, manifest: Manifest) -> list[wire.TensorSpec]:
+        return self._options.inputs or manifest.inputs
 
     def _obey_signals(self) -> None:
         # The terminal's ctrl-C reaches the whole process group: the server decides what it means for its replicas.
@@ -139,6 +149,7 @@ class Replica:
             self._options.threads,
             self._left_s,
             self._give_up,
+            self._layout,
         )
         loaded = self._forks.wrap(find_flavor(flavor))(context)
         return loaded._replace(predict=self._forks.wrap(loaded.predict))
@@ -157,8 +168,8 @@ class Replica:
         if manifest.example_input is None:
             return []
         self._announce_soon(wire.control(Kind.STATE, wire.State("warming")))
-        row = encode_example(self._input_type, manifest.example_input)
-        return warm_up(loaded.predict, self._input_type, row, time.monotonic)
+        row = encode_example(self._input_type, manifest.example_input, self._layout)
+        return warm_up(loaded.predict, self._input_type, row, time.monotonic, self._layout)
 
     def _hello(self, flavor: str, loaded: Loaded, warmup: list[tuple[int, float]]) -> wire.Hello:
         return wire.Hello(
@@ -172,6 +183,7 @@ class Replica:
             warmup=warmup,
             pid=os.getpid(),
             runtime_version=__version__,
+            inputs=self._inputs,
         )
 
     def _announce_soon(self, data: bytes) -> None:
@@ -222,7 +234,7 @@ class Replica:
         started_s = time.monotonic()
         attendant.model_starts(started_s)
         self._running = batch.view
-        reply, raised = _answer(batch, predict, started_s)
+        reply, raised = _answer(batch, predict, started_s, self._layout)
         self._running = None
         attendant.model_returned()
         self._peers.answered(batch, reply)
@@ -267,11 +279,13 @@ class Replica:
         self._log.event("info", "stopped")
 
 
-def _answer(batch: ReceivedBatch, predict: Predict, started_s: float) -> tuple[bytes, BaseException | None]:
+def _answer(
+    batch: ReceivedBatch, predict: Predict, started_s: float, layout: Layout | None = None
+) -> tuple[bytes, BaseException | None]:
     """The REPLY, and what the model raised if it did."""
     wait_s, count = started_s - batch.received_s, batch.view.row_count
     try:
-        done = execute(batch.view, predict, time.monotonic)
+        done = execute(batch.view, predict, time.monotonic, layout)
         run_s = time.monotonic() - started_s
         return wire.encode_reply(batch.batch_id, count, done.lines, done.errors, wait_s, run_s), done.raised
     except MemoryError as error:

@@ -11,6 +11,8 @@ import numpy as np
 from clipper_container import wire
 from clipper_container.execution import Predict, execute
 from clipper_container.rows import DTYPES
+from clipper_container.tensor_values import encode_tensors
+from clipper_container.tensors import Layout
 
 BUDGET_S = 2.0
 MAX_SIZE = 1024
@@ -22,13 +24,15 @@ class WarmupFailed(Exception):  # a sentence about the model, not a fault of the
     """The model cannot answer its own example."""
 
 
-def encode_example(input_type: str, example: Any) -> bytes:
+def encode_example(input_type: str, example: Any, layout: Layout | None = None) -> bytes:
     """The example as a row; it is written as the API has inputs (bytes in base64).
 
     Raises:
         WarmupFailed: It is not an input of that type.
     """
     try:
+        if layout is not None:
+            return encode_tensors(layout, example)
         if input_type in DTYPES:
             return _numbers(example, DTYPES[input_type])
         if input_type == "json":
@@ -51,30 +55,34 @@ def _text(example: Any) -> bytes:
     return example.encode()
 
 
-def warm_up(predict: Predict, input_type: str, row: bytes, clock: Callable[[], float]) -> list[tuple[int, float]]:
+def warm_up(
+    predict: Predict, input_type: str, row: bytes, clock: Callable[[], float], layout: Layout | None = None
+) -> list[tuple[int, float]]:
     """(batch size, seconds) for 1, 2, 4, ... rows, as many sizes as the budget allows; the first call is not counted.
 
     Raises:
         WarmupFailed: The model raised or returned something that cannot be served; the sentence says what.
     """
     started_s = clock()
-    _run(predict, input_type, row, 1, clock)
+    _run(predict, input_type, row, 1, clock, layout)
     measured: list[tuple[int, float]] = []
     size, run_s = 1, 0.0
     while size <= MAX_SIZE and size * len(row) <= MAX_BATCH_BYTES and clock() - started_s + 4 * run_s < BUDGET_S:
-        run_s = _run(predict, input_type, row, size, clock)
+        run_s = _run(predict, input_type, row, size, clock, layout)
         if run_s < _REPEAT_BELOW_S:  # the first run of a size allocates, and may compile
-            run_s = _run(predict, input_type, row, size, clock)
+            run_s = _run(predict, input_type, row, size, clock, layout)
         measured.append((size, run_s))
         size *= 2
     return measured
 
 
-def _run(predict: Predict, input_type: str, row: bytes, size: int, clock: Callable[[], float]) -> float:
+def _run(
+    predict: Predict, input_type: str, row: bytes, size: int, clock: Callable[[], float], layout: Layout | None
+) -> float:
     batch = wire.encode_batch(0, input_type, [row] * size, [inf] * size)
     view = wire.decode_batch(bytearray(batch[wire.HEADER.size :]))
     started_s = clock()
-    execution = execute(view, predict, clock)
+    execution = execute(view, predict, clock, layout)
     if execution.errors:
         message = execution.errors[0][1].message
         raise WarmupFailed(

@@ -58,7 +58,7 @@ class Kind(IntEnum):
     ERROR = 24
 
 
-INPUT_TYPE_CODES = {"doubles": 1, "floats": 2, "integers": 3, "strings": 4, "bytes": 5, "json": 6}
+INPUT_TYPE_CODES = {"doubles": 1, "floats": 2, "integers": 3, "strings": 4, "bytes": 5, "json": 6, "tensors": 7}
 INPUT_TYPES = {code: name for name, code in INPUT_TYPE_CODES.items()}
 NUMBER_BYTES = {"doubles": 8, "floats": 4, "integers": 4}
 """Numeric input types and the bytes of one number."""
@@ -97,8 +97,19 @@ class State(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
+class TensorSpec(msgspec.Struct, frozen=True):
+    """One tensor of a query or an answer, without the batch; -1 is a size that a query decides."""
+
+    datatype: str
+    name: str = ""
+    shape: list[int] = []
+
+
 class Hello(msgspec.Struct, frozen=True):
-    """READY: what the replica serves. ``warmup`` has (batch size, seconds), nothing where there was no example."""
+    """READY: what the replica serves. ``warmup`` has (batch size, seconds), nothing where there was no example.
+
+    ``inputs`` are the tensors of a row, where the input type is ``tensors``.
+    """
 
     model: str
     version: str
@@ -110,6 +121,7 @@ class Hello(msgspec.Struct, frozen=True):
     warmup: list[tuple[int, float]]
     pid: int
     runtime_version: str
+    inputs: list[TensorSpec] = []
 
 
 class ItemError(msgspec.Struct, frozen=True):

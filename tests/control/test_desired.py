@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clipper.control import desired as edits
-from clipper.control.lookup import applications_of, input_type_of, stillborn_generation
+from clipper.control.lookup import applications_of, stillborn_generation, taken_by
 from clipper.deployment import MAX_REPLICAS
 from clipper.domain import (
     MAX_LINKED_MODELS,
@@ -262,7 +262,7 @@ def test_a_version_s_patch_out_of_bounds_names_the_field(patch, sentence):
         ({"slo_ms": MAX_SLO_MS + 1}, "'slo_ms' of the application 'digits' must be less than or equal to 600000; "),
         ({"slo_ms": "soon"}, "'slo_ms' .* must be a number; 'soon' came"),
         ({"name": "other"}, "'name' of the application 'digits' cannot be changed"),
-        ({"slo": 5}, "'slo' of the application 'digits' cannot be changed; default_output, input_type, log_inputs"),
+        ({"slo": 5}, "'slo' of the application 'digits' cannot be changed; default_output, input_type, inputs, "),
         ({"models": ["svm", "svm"]}, "names each model at most once"),
         ({"models": [f"m{i}" for i in range(MAX_LINKED_MODELS + 1)]}, "'models'"),
         ({"min_confidence": 1.5}, "'min_confidence'"),
@@ -338,7 +338,7 @@ def check_promises(desired):
         assert len(app.models) <= 1 or app.policy.name != "single"
         for model in app.models:
             assert model in desired.models
-            assert input_type_of(desired, model) in {None, app.input_type}
+            assert taken_by(desired, model) in {None, (app.input_type, app.inputs)}
     assert desired.versions.keys() <= desired.models.keys()
     for model in desired.models.values():
         siblings = desired.versions.get(model.name, {})

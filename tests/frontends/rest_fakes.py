@@ -17,6 +17,8 @@ class FakeApplication:
     name: str = "digits"
     input_type: str = "doubles"
     input_width: int | None = None
+    layout: None = None
+    outputs: tuple[()] = ()
     policy_name: str = "single"
     slo_s: float = 1.0
     learns: bool = False

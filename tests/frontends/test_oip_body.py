@@ -11,16 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clipper.errors import BadRequest, InvalidInput
+from clipper_container.tensors import BYTES, DATATYPES, join_elements
 from clipper_frontends.oip.names import Target
 from clipper_frontends.oip.request import queries_of
-from clipper_frontends.oip.tensors import BYTES, DATATYPES, join_elements
 from clipper_frontends.rest.infer_body import MALFORMED, InferBodyReader, json_bytes_of
 
 READER = InferBodyReader()
 
 
 def target(input_type="doubles", width=None):
-    app = SimpleNamespace(input_type=input_type)
+    app = SimpleNamespace(input_type=input_type, layout=None)
     return Target("app", "app", None, None, app, width)
 
 

@@ -7,6 +7,7 @@ from clipper.client.paths import path
 from clipper.client.steps import Request, Session, Steps
 from clipper.domain import InputType
 from clipper.json_encoding import encode
+from clipper.tensors import TensorLike, plain
 
 
 class _NoDefault:
@@ -31,12 +32,14 @@ def register_application(
     loss: str | None = None,
     loss_range: tuple[float, float] | None = None,
     log_inputs: str | None = None,
+    inputs: Sequence[TensorLike] = (),
+    outputs: Sequence[TensorLike] = (),
 ) -> Steps[dict[str, Any]]:
     """Register an application; queries can be sent to it from then on.
 
     Args:
         name: Lower-case letters, digits and dashes.
-        input_type: ``doubles``, ``floats``, ``integers``, ``strings``, ``bytes`` or ``json``.
+        input_type: ``doubles``, ``floats``, ``integers``, ``strings``, ``bytes``, ``json`` or ``tensors``.
         slo_ms: The latency that every answer keeps.
         default_output: Answers where no model can in time; any JSON value, None too. Without it such queries fail.
         policy: How one of the models is chosen, or how they are combined: its name, or a dict such as
@@ -46,6 +49,8 @@ def register_application(
         loss: How a label is compared with an output: ``zero_one``, ``squared`` or ``absolute``.
         loss_range: The ``squared`` or ``absolute`` errors that count as no loss and as all of it; (0, 1) by default.
         log_inputs: What the feedback log keeps of inputs: ``none``, ``digest`` or ``full``.
+        inputs: The tensors of one query, of the input type ``tensors``; by default those of its models.
+        outputs: The tensors of one answer, where those of the model are not what shall be known beforehand.
 
     Returns:
         The application as the server has it.
@@ -60,6 +65,9 @@ def register_application(
     body: dict[str, Any] = {"name": name, "input_type": input_type, "slo_ms": slo_ms, "policy": policy}
     body["models"] = [models] if isinstance(models, str) else list(models)
     body |= {key: value for key, value in optional.items() if value is not None}
+    for field, tensors in (("inputs", inputs), ("outputs", outputs)):
+        if tensors:
+            body[field] = plain(tensors)
     if default_output is not NO_DEFAULT:
         body["default_output"] = default_output
     reply = yield Request("POST", "/admin/apps", body=encode(body))

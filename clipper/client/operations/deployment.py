@@ -13,6 +13,8 @@ from clipper.client.paths import path
 from clipper.client.steps import Pause, Request, Session, Steps, Upload, Work
 from clipper.domain import Batching, Caching, InputType, Limits
 from clipper.errors import DeploymentFailed
+from clipper.tensors import TensorLike
+from clipper.tensors import plain as plain_tensors
 
 if TYPE_CHECKING:
     from clipper.packaging.package import Package
@@ -51,6 +53,8 @@ def deploy_model(  # noqa: D417 (the connection passes itself)
     requirements: Sequence[str] | str | PathLike[str] | None = None,
     caching: Mapping[str, Any] | Caching | None = None,
     limits: Mapping[str, Any] | Limits | None = None,
+    inputs: Sequence[TensorLike] = (),
+    outputs: Sequence[TensorLike] = (),
     timeout_s: float = 600.0,
     on_progress: Watcher | None = None,
 ) -> Steps[dict[str, Any]]:
@@ -62,8 +66,8 @@ def deploy_model(  # noqa: D417 (the connection passes itself)
         model: A fitted estimator, a module of PyTorch's, a Keras model, a function of a batch that returns one output
             for each row, the path of a saved model, or the ``docker://`` name of an image that ``clipper build``
             made. A numeric batch is a 2-D numpy array; strings, bytes and JSON values are a list.
-        input_type: ``doubles`` (the default of estimators), ``floats``, ``integers``, ``strings``, ``bytes``, ``json``;
-            by default what a program of a framework was saved with.
+        input_type: ``doubles`` (the default of estimators), ``floats``, ``integers``, ``strings``, ``bytes``, ``json``,
+            ``tensors``; by default what a program of a framework was saved with.
         num_replicas: How many replicas to run; in a range (``"1-8"``, ``{"min": 1, "max": 8}``) it scales by itself.
         batching: ``deadline``, ``none``, ``fixed:32``, ``aimd``, ``quantile``, or a dict of `clipper.domain.Batching`.
         example_input: One input; each replica warms up with it before it takes traffic. A module of PyTorch's is
@@ -78,6 +82,11 @@ def deploy_model(  # noqa: D417 (the connection passes itself)
             requirements.txt beside a saved model; ``[]`` for none.
         caching: ``{"enabled": False}`` for a model that draws at random, ``{"ttl_s": 60}`` for one that changes.
         limits: ``{"threads": 2, "memory_mb": 2048}`` of each replica.
+        inputs: The tensors of one query, of the input type ``tensors``: ``"image FP32[28, 28]"``, or a dict with
+            ``name``, ``datatype`` and ``shape``; -1 is a size that a query decides. The function gets a dict of arrays
+            by name, the batch first; of a single tensor without a name the array itself. By default what a program of
+            a framework says.
+        outputs: The same of one answer, if somebody wants to know beforehand; several are returned as a dict.
         timeout_s: How long to wait.
         on_progress: Called while it goes on, in no particular thread.
 
@@ -100,6 +109,8 @@ def deploy_model(  # noqa: D417 (the connection passes itself)
             "method": method,
             "example_input": example_input,
             "requirements": requirements,
+            "inputs": inputs,
+            "outputs": outputs,
         }
         packaged: Package = yield Work(lambda: _package(model, Path(directory), options))
         settings = {
@@ -157,6 +168,11 @@ def send_package(
         "input_type": packaged.input_type,
         "method": packaged.method,
         "promote": promote,
+    }
+    spec |= {
+        field: plain_tensors(tensors)
+        for field, tensors in (("inputs", packaged.inputs), ("outputs", packaged.outputs))
+        if tensors
     }
     spec |= {field: plain(value) for field, value in settings.items() if value is not None}
     upload = Upload(spec, packaged.tar, lambda sent: watch(DeployProgress("uploading", sent, total)))

@@ -1,6 +1,6 @@
 """Registering what somebody else runs: a container, or a model behind a server of the Open Inference Protocol."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clipper.client.operations.deployment import Watcher, deploy_model, plain, wait_for_version
@@ -8,6 +8,8 @@ from clipper.client.paths import path
 from clipper.client.steps import Request, Session, Steps, Upload
 from clipper.domain import Batching, Caching, InputType, Limits
 from clipper.errors import InvalidRequest
+from clipper.tensors import TensorLike
+from clipper.tensors import plain as plain_tensors
 
 SERVERS = ("grpc://", "grpcs://")
 """What the address of a model behind a server begins with."""
@@ -21,6 +23,8 @@ def register_model(  # noqa: D417 (the connection passes itself)
     *,
     input_type: InputType = "doubles",
     num_replicas: int | str | Mapping[str, int] = 1,
+    inputs: Sequence[TensorLike] = (),
+    outputs: Sequence[TensorLike] = (),
     secret: str | None = None,
     batching: str | Mapping[str, Any] | Batching = "deadline",
     caching: Mapping[str, Any] | Caching | None = None,
@@ -44,6 +48,8 @@ def register_model(  # noqa: D417 (the connection passes itself)
             one version of it).
         input_type: What it takes.
         num_replicas: Of the adapter: so many requests the server has at a time. A container is one.
+        inputs: The tensors of one query, of the input type ``tensors``, as of `deploy_model`.
+        outputs: The same of one answer.
         secret: What both ends know; the container was started with it. The server keeps it and shows it to nobody.
         batching: As of `deploy_model`.
         caching: As of `deploy_model`.
@@ -73,6 +79,8 @@ def register_model(  # noqa: D417 (the connection passes itself)
                 version,
                 address,
                 input_type=input_type,
+                inputs=inputs,
+                outputs=outputs,
                 num_replicas=num_replicas,
                 batching=batching,
                 caching=caching,
@@ -99,6 +107,7 @@ def register_model(  # noqa: D417 (the connection passes itself)
         "promote": promote,
         "external": external,
     }
+    spec |= {field: plain_tensors(tensors) for field, tensors in (("inputs", inputs), ("outputs", outputs)) if tensors}
     spec |= {field: plain(value) for field, value in settings.items() if value is not None}
     upload = Upload(spec, None, lambda _sent: None)
     reply = yield Request("POST", path("models", name, "versions"), upload=upload)

@@ -11,6 +11,7 @@ from typing import Any
 
 from clipper.control.docker import labels
 from clipper.control.manager import ReplicaSpec, Running
+from clipper.control.runtime_command import tensors_argument
 from clipper.domain import Limits
 from clipper.errors import InvalidRequest
 from clipper.manifest import IMAGE_FLAVOR
@@ -48,6 +49,8 @@ def arguments(spec: ReplicaSpec, installation_id: str, orphan_timeout_s: float) 
     }
     if not is_baked(spec):  # the manifest in the image knows better
         said |= {"--input-type": version.spec.input_type, "--method": version.spec.method}
+        if version.spec.inputs:
+            said["--inputs"] = tensors_argument(version.spec.inputs)
     return [part for pair in said.items() for part in pair]
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from clipper_container.manifest import Manifest
+from clipper_container.tensors import Layout
 
 
 class NotLoadable(Exception):  # a state of affairs, told in one sentence
@@ -35,7 +36,8 @@ class LoadContext(NamedTuple):
     """The unpacked artifact and how it shall be served. ``directory`` is None where the replica has no artifact.
 
     ``left_s()`` is the time until nobody waits any more for the batch that ``predict`` has now. ``give_up(reason)``
-    ends the replica, from any thread: what it needs has gone, and the sentence says so.
+    ends the replica, from any thread: what it needs has gone, and the sentence says so. ``tensors`` is how those of a
+    query lie in a row; None where the input type is a flat one.
     """
 
     directory: Path | None
@@ -45,6 +47,7 @@ class LoadContext(NamedTuple):
     threads: int
     left_s: Callable[[], float] = _forever
     give_up: Callable[[str], None] = _ignored
+    tensors: Layout | None = None
 
     def entry(self) -> str:
         """What the manifest names to load.
@@ -74,8 +77,10 @@ class Loaded(NamedTuple):
     """A model that is ready to be asked.
 
     ``predict`` takes a batch: a C-contiguous array (rows, width) of float64, float32 or int32, or a list of str, bytes
-    or decoded JSON values. It may write to it. It returns one output per row, in order: a list, an array, a series, a
-    tensor or any iterable. It may be called again with rows that were in a batch that raised.
+    or decoded JSON values; of tensors a dict of C-contiguous arrays (rows, ...) by name, or the one array where it has
+    no name, with objects of bytes where the datatype is BYTES. It may write to it. It returns one output per row, in
+    order: a list, an array, a series, a tensor or any iterable; several outputs as a dict of those by name. It may be
+    called again with rows that were in a batch that raised.
     ``input_width`` is the number of values in a row, where the model knows.
     """
 

@@ -11,4 +11,4 @@ def load(context: LoadContext) -> Loaded:
 
 
 def _predict(inputs: Any) -> list[int]:
-    return [0] * len(inputs)
+    return [0] * len(next(iter(inputs.values())) if isinstance(inputs, dict) else inputs)

@@ -9,6 +9,8 @@ from clipper.domain import NUMERIC_INPUT_TYPES, InputType, Query
 from clipper.engine.update import Update
 from clipper.errors import InvalidInput, InvalidLabel, InvalidRequest
 from clipper.inputs import ROW_DTYPES, check_width, encode_input, shown
+from clipper_container.tensors import BYTES, DATATYPES, split_elements
+from clipper_frontends.oip.datatypes import check_datatype, check_shape
 from clipper_frontends.rest.body import AskedApplication
 from clipper_frontends.rest.limits import MAX_INPUTS_PER_REQUEST, MAX_UID_CHARS, MAX_UPDATE_ID_CHARS
 from clipper_frontends.rest.rows import InputShape, RowReader, decode_json
@@ -91,6 +93,8 @@ class MessageReader:
         given = getattr(value, kind)
         if kind == "json":
             return self._json.read(given, shape, field)
+        if kind == "tensors":
+            return _row_of_tensors(given.tensors, shape, field)
         if kind in _ENCODINGS:
             if _ENCODINGS[kind] != input_type:
                 raise InvalidInput(f"{field} has '{kind}', and the application takes {input_type}.")
@@ -100,6 +104,31 @@ class MessageReader:
         if kind == "numbers":
             return encode_input(input_type, np.fromiter(given.values, "<f8"), shape.input_width, field=field)
         return _row_of_memory(kind, given, input_type, shape.input_width, field)
+
+
+def _row_of_tensors(messages: Any, shape: InputShape, field: str) -> bytes:
+    if shape.layout is None:
+        raise InvalidInput(f"{field} has 'tensors', and the application takes {shape.input_type}.")
+    arrays = {message.name: _array(message, f"{field}, tensor '{message.name}',") for message in messages}
+    alone = len(arrays) == len(messages) == 1 and shape.layout.is_single
+    value = next(iter(arrays.values())) if alone else arrays
+    return encode_input("tensors", value, field=field, layout=shape.layout)
+
+
+def _array(message: Any, field: str) -> Any:
+    """A view of the message's bytes; elements of BYTES as objects."""
+    datatype = check_datatype(message.datatype, field)
+    sizes = check_shape((1, *message.shape), field)[1:]
+    try:
+        if datatype == BYTES:
+            objects = np.empty(math.prod(sizes), object)
+            objects[:] = split_elements(message.data, objects.size)
+            return objects.reshape(sizes)
+        return np.frombuffer(message.data, DATATYPES[datatype]).reshape(sizes)
+    except ValueError:
+        raise InvalidInput(
+            f"{field} must have the bytes of {datatype}{list(sizes)}, got {len(message.data)} bytes."
+        ) from None
 
 
 def _row_of_memory(kind: Any, memory: bytes, input_type: InputType, width: int | None, field: str) -> bytes:

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from clipper.errors import InvalidInput, InvalidRequest
+from clipper_container.tensors import BYTES, DATATYPES, count_elements
 from clipper_frontends.oip.datatypes import check_datatype, check_shape
 from clipper_frontends.oip.outputs import OutputTensor
 from clipper_frontends.oip.request import InferTensor, tensor_of_bytes
-from clipper_frontends.oip.tensors import BYTES, DATATYPES, count_elements
 
 
 class Field(NamedTuple):

@@ -5,7 +5,7 @@ from typing import Any
 
 from clipper.errors import InvalidInput
 from clipper.inputs import shown
-from clipper_frontends.oip.tensors import BYTES, DATATYPES, MAX_ELEMENTS, MAX_RANK, MalformedTensor, count_elements
+from clipper_container.tensors import BYTES, DATATYPES, MAX_ELEMENTS, MAX_RANK, MalformedTensor, count_elements
 
 SERVED = (*DATATYPES, BYTES)
 """All of the protocol's but BF16, which neither JSON nor numpy can express."""

@@ -17,8 +17,8 @@ import simdjson
 
 from clipper.errors import InvalidInput, InvalidJson
 from clipper.inputs import shown
+from clipper_container.tensors import BYTES, DATATYPES, count_elements
 from clipper_frontends.oip.request import InferTensor
-from clipper_frontends.oip.tensors import BYTES, DATATYPES, count_elements
 
 _LITTLE_ENDIAN = sys.byteorder == "little"
 _BUFFER_OF_KIND: Mapping[str, str] = {"f": "d", "i": "i", "u": "u"}

@@ -1,13 +1,15 @@
 """What the protocol says about the server and its models, and whether they are ready."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from clipper.engine.engine import Engine
 from clipper.errors import Forbidden
+from clipper.tensors import Tensor
+from clipper_container.tensors import BYTES, FREE
 from clipper_container.version import __version__
 from clipper_frontends.oip.datatypes import DATATYPE_OF_INPUT_TYPE
 from clipper_frontends.oip.names import Target
-from clipper_frontends.oip.tensors import BYTES
 
 SERVER_NAME = "clipper"
 EXTENSIONS = ("binary_tensor_data", "model_repository", "parameters", "datatypes(without BF16)")
@@ -16,8 +18,8 @@ EXTENSIONS = ("binary_tensor_data", "model_repository", "parameters", "datatypes
 INPUT = "input"
 """What the one input tensor is called; a caller may call it anything."""
 
-FREE = -1
-"""Any size."""
+OUTPUT = "output"
+"""What the answer is called where nothing says otherwise."""
 
 
 class TensorMetadata(NamedTuple):
@@ -64,10 +66,16 @@ def model_metadata(engine: Engine, target: Target) -> ModelMetadata:
     """What is known of the application or model."""
     versions = tuple(version for model, version in engine.fleet.versions if model == target.name)
     platform = "clipper_application" if target.is_application else "clipper_model"
-    return ModelMetadata(target.name, versions, platform, _inputs(target), ())
+    return ModelMetadata(target.name, versions, platform, _inputs(target), _described(target.outputs, OUTPUT))
+
+
+def _described(tensors: Sequence[Tensor], nameless: str) -> tuple[TensorMetadata, ...]:
+    return tuple(TensorMetadata(each.name or nameless, each.datatype, (FREE, *each.shape)) for each in tensors)
 
 
 def _inputs(target: Target) -> tuple[TensorMetadata, ...]:
+    if target.input_type == "tensors":
+        return _described(target.app.definition.inputs, INPUT)
     datatype = DATATYPE_OF_INPUT_TYPE[target.input_type]
     sizes = (FREE,) if datatype == BYTES else (FREE, target.input_width or FREE)
     return (TensorMetadata(INPUT, datatype, sizes),)

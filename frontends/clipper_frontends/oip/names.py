@@ -10,6 +10,8 @@ from clipper.domain import InputType
 from clipper.engine.application import ServedApplication
 from clipper.engine.engine import Engine, key_of_model
 from clipper.errors import UnknownModel
+from clipper.tensors import Tensor
+from clipper_container.tensors import Layout
 
 
 class Target(NamedTuple):
@@ -22,6 +24,7 @@ class Target(NamedTuple):
         served_version: The version that serves a model now; None for an application.
         app: The application; of a model, one that it has to itself.
         input_width: How many numbers an input has; None: any, or its input is not numbers.
+        outputs: The tensors of an answer, where somebody has declared them.
     """
 
     name: str
@@ -30,11 +33,17 @@ class Target(NamedTuple):
     served_version: str | None
     app: ServedApplication
     input_width: int | None
+    outputs: tuple[Tensor, ...] = ()
 
     @property
     def input_type(self) -> InputType:
         """The type of every input."""
         return self.app.input_type
+
+    @property
+    def layout(self) -> Layout | None:
+        """Of an input's tensors; None for the flat input types."""
+        return self.app.layout
 
     @property
     def is_application(self) -> bool:
@@ -52,7 +61,7 @@ def find_target(engine: Engine, name: str, version: str | None = None) -> Target
     if not version:
         app = engine.applications.get(name)
         if app is not None:
-            return Target(name, name, None, None, app, app.input_width)
+            return Target(name, name, None, None, app, app.input_width, app.outputs)
     app = engine.models.get(key_of_model(name))
     if app is None:
         raise UnknownModel(
@@ -60,7 +69,7 @@ def find_target(engine: Engine, name: str, version: str | None = None) -> Target
         )
     if version:
         served = engine.fleet.version(name, version)
-        return Target(name, key_of_model(name), version, version, app, served.input_width)
+        return Target(name, key_of_model(name), version, version, app, served.input_width, served.outputs)
     route = app.routes[name]
     current = route.serving.version if route.serving is not None else ""
-    return Target(name, key_of_model(name), None, current, app, app.input_width)
+    return Target(name, key_of_model(name), None, current, app, app.input_width, app.outputs)

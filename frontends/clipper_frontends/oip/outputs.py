@@ -7,9 +7,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from clipper_frontends.oip.tensors import BYTES, DATATYPES, MAX_RANK, join_elements
+from clipper_container.tensors import BYTES, DATATYPES, MAX_RANK, join_elements
 
-_NUMBERS: frozenset[type] = frozenset({int, float})
+NUMBERS: frozenset[type] = frozenset({int, float})
 _MIN_I64, _MAX_I64, _MAX_U64 = -(2**63), 2**63 - 1, 2**64 - 1
 
 
@@ -35,7 +35,7 @@ def inferred_output(name: str, values: Sequence[Any]) -> OutputTensor:
     Whole numbers become INT64 (UINT64 where they are too large), others FP64, strings BYTES, booleans BOOL; lists of
     equal lengths become dimensions. Whatever is none of these is BYTES: one element of JSON text for each query.
     """
-    shape, leaves = _unnested(values)
+    shape, leaves = unnested(values)
     if leaves is not None:
         datatype = _datatype_of(leaves)
         if datatype == BYTES:
@@ -45,7 +45,7 @@ def inferred_output(name: str, values: Sequence[Any]) -> OutputTensor:
     return OutputTensor(name, BYTES, (len(values),), [msgspec.json.encode(value) for value in values])
 
 
-def _unnested(values: Sequence[Any]) -> tuple[tuple[int, ...], list[Any] | None]:
+def unnested(values: Sequence[Any]) -> tuple[tuple[int, ...], list[Any] | None]:
     """The shape of nested lists, and their leaves; no leaves where they are ragged, mixed, empty or too deep."""
     shape = [len(values)]
     leaves = list(values)
@@ -66,7 +66,7 @@ def _datatype_of(leaves: Sequence[Any]) -> str | None:
         return BYTES
     if kinds == {int}:
         return _datatype_of_integers(min(leaves), max(leaves))
-    return "FP64" if kinds <= _NUMBERS else None
+    return "FP64" if kinds <= NUMBERS else None
 
 
 def _datatype_of_integers(low: int, high: int) -> str | None:

@@ -9,9 +9,9 @@ import numpy as np
 from clipper.domain import Query
 from clipper.errors import InvalidInput, InvalidRequest
 from clipper.inputs import shown
+from clipper_container.tensors import BYTES, DATATYPES, MalformedTensor, count_elements, split_elements
 from clipper_frontends.oip.names import Target
 from clipper_frontends.oip.rows import rows_of
-from clipper_frontends.oip.tensors import BYTES, DATATYPES, MalformedTensor, count_elements, split_elements
 from clipper_frontends.rest.limits import MAX_UID_CHARS
 
 MAX_TIMEOUT_US = 1 << 62
@@ -27,7 +27,7 @@ _STATEFUL = ("sequence_start", "sequence_end")
 class InferTensor(msgspec.Struct, frozen=True, gc=False):
     """One input, checked: ``data`` has as many elements as ``shape`` says.
 
-    ``shape`` is at most `clipper_frontends.oip.tensors.MAX_RANK` sizes from 1 on, the batch first. ``data`` are the
+    ``shape`` is at most `clipper_container.tensors.MAX_RANK` sizes from 1 on, the batch first. ``data`` are the
     elements, row-major and little-endian, as anything with the buffer protocol; for BYTES a list of bytes.
     """
 

@@ -6,13 +6,12 @@ from typing import Any
 import msgspec
 
 from clipper.engine.answer import Answer
-from clipper.errors import InvalidRequest
+from clipper.errors import InvalidRequest, ModelError
+from clipper_frontends.oip.declared_outputs import declared_outputs
+from clipper_frontends.oip.metadata import OUTPUT
 from clipper_frontends.oip.names import Target
 from clipper_frontends.oip.outputs import OutputTensor, inferred_output
 from clipper_frontends.oip.request import InferRequest, Parameter, RequestedOutput
-
-OUTPUT = "output"
-"""What the answer is called where nothing says otherwise."""
 
 
 class InferResponse(msgspec.Struct, frozen=True, gc=False):
@@ -32,22 +31,33 @@ def response_of(request: InferRequest, target: Target, answers: Sequence[Answer]
         target.served_version or "",
         request.id,
         parameters_of(answers),
-        [_output(request.outputs, answers)],
+        _outputs(request.outputs, target, answers),
     )
 
 
 def check_outputs(requested: Sequence[RequestedOutput], target: Target) -> None:
-    """Refuse outputs that there are not, before anything is asked. The one output is called what the caller calls it.
+    """Refuse outputs that there are not, before anything is asked, where that is known.
+
+    One output without a name of its own is called what the caller calls it.
 
     Raises:
         InvalidRequest: The sentence says what there is.
     """
-    if len(requested) > 1:
+    if requested and target.outputs and target.outputs[0].name:
+        _check_names(requested, target)
+    elif len(requested) > 1 and (target.outputs or target.layout is None):
         raise InvalidRequest(f"Model '{target.name}' has one output; 'outputs' names {len(requested)}.")
     for output in requested:
         for parameter in ("classification", "shared_memory_region"):
             if output.parameters.get(parameter):
                 raise InvalidRequest(f"The parameter '{parameter}' of output '{output.name}' is not served.")
+
+
+def _check_names(requested: Sequence[RequestedOutput], target: Target) -> None:
+    there_are = [tensor.name for tensor in target.outputs]
+    for output in requested:
+        if output.name not in there_are:
+            raise InvalidRequest(f"Model '{target.name}' has no output '{output.name}'; it has {', '.join(there_are)}.")
 
 
 def parameters_of(answers: Sequence[Answer]) -> dict[str, Parameter]:
@@ -94,7 +104,39 @@ def _json(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _output(requested: Sequence[RequestedOutput], answers: Sequence[Answer]) -> OutputTensor:
+def _outputs(requested: Sequence[RequestedOutput], target: Target, answers: Sequence[Answer]) -> list[OutputTensor]:
     fragments = [answer.output if answer.output is not None else b"null" for answer in answers]
     values = msgspec.json.decode(b"[%b]" % b",".join(fragments))
-    return inferred_output(requested[0].name if requested else OUTPUT, values)
+    name = requested[0].name if requested else OUTPUT
+    if target.outputs:
+        return _wanted(requested, _declared(values, target, name, answers))
+    if target.layout is not None and (columns := _columns(values)):
+        return _wanted(requested, [inferred_output(*column) for column in columns.items()])
+    return [inferred_output(name, values)]
+
+
+def _declared(values: list[Any], target: Target, name: str, answers: Sequence[Answer]) -> list[OutputTensor]:
+    try:
+        return declared_outputs(values, target.outputs, name)
+    except ModelError:
+        if not any(answer.default for answer in answers):
+            raise
+        return [inferred_output(name, values)]  # a default need not look like what it stands for
+
+
+def _columns(values: Sequence[Any]) -> dict[str, list[Any]] | None:
+    """Each output of a model with several, where every answer has the same."""
+    first = values[0]
+    if not isinstance(first, dict) or any(not isinstance(v, dict) or v.keys() != first.keys() for v in values):
+        return None
+    return {name: [value[name] for value in values] for name in first}
+
+
+def _wanted(requested: Sequence[RequestedOutput], tensors: list[OutputTensor]) -> list[OutputTensor]:
+    if not requested or len(tensors) == 1:
+        return tensors
+    by_name = {tensor.name: tensor for tensor in tensors}
+    for output in requested:
+        if output.name not in by_name:
+            raise InvalidRequest(f"There is no output '{output.name}'; there is {', '.join(by_name)}.")
+    return [by_name[output.name] for output in requested]

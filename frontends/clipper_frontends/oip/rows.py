@@ -10,9 +10,10 @@ import numpy.typing as npt
 from clipper.domain import NUMERIC_INPUT_TYPES
 from clipper.errors import InvalidInput, InvalidJson
 from clipper.inputs import MAX_F32, MAX_I32, MIN_I32, ROW_DTYPES
+from clipper_container.tensors import BYTES, DATATYPES
+from clipper_frontends.oip.checks import check_batch, check_finite, refuse_first
 from clipper_frontends.oip.datatypes import NUMERIC
-from clipper_frontends.oip.tensors import BYTES, DATATYPES
-from clipper_frontends.rest.limits import MAX_INPUTS_PER_REQUEST
+from clipper_frontends.oip.tensor_rows import rows_of_tensors
 
 if TYPE_CHECKING:
     from clipper_frontends.oip.names import Target
@@ -29,6 +30,8 @@ def rows_of(inputs: Sequence["InferTensor"], target: "Target") -> list[bytes]:
     Raises:
         InvalidInput: The tensors are not those that it takes.
     """
+    if target.layout is not None:
+        return rows_of_tensors(inputs, target.layout, target.name)
     if len(inputs) != 1:
         names = ", ".join(f"'{tensor.name}'" for tensor in inputs) or "none"
         raise InvalidInput(f"Model '{target.name}' takes one input tensor, got {len(inputs)} ({names}).")
@@ -36,14 +39,6 @@ def rows_of(inputs: Sequence["InferTensor"], target: "Target") -> list[bytes]:
     if target.input_type in NUMERIC_INPUT_TYPES:
         return _rows_of_numbers(tensor, target)
     return _rows_of_elements(tensor, target)
-
-
-def _check_batch(count: int) -> None:
-    if count > MAX_INPUTS_PER_REQUEST:
-        raise InvalidInput(
-            f"The first dimension is the batch; {count} queries came, and a request takes at most "
-            f"{MAX_INPUTS_PER_REQUEST}. Send several."
-        )
 
 
 def _rows_of_numbers(tensor: "InferTensor", target: "Target") -> list[bytes]:
@@ -60,7 +55,7 @@ def _rows_of_numbers(tensor: "InferTensor", target: "Target") -> list[bytes]:
     count, width = shape
     if target.input_width is not None and width != target.input_width:
         raise InvalidInput(f"Input '{tensor.name}' must have {target.input_width} numbers a query, got {width}.")
-    _check_batch(count)
+    check_batch(count)
     row_bytes = width * NUMERIC_INPUT_TYPES[input_type]
     data = _converted(np.frombuffer(tensor.data, DATATYPES[tensor.datatype]), input_type, tensor)
     if count == 1:
@@ -82,28 +77,11 @@ def _converted(values: Array, input_type: str, tensor: "InferTensor") -> Any:
         wrong = (values < MIN_I32) | (values > MAX_I32)
         if kind == "f":
             wrong |= values != np.floor(values)
-        _refuse_first(values, wrong, tensor, f"a whole number from {MIN_I32} to {MAX_I32}")
+        refuse_first(values, wrong, tensor, f"a whole number from {MIN_I32} to {MAX_I32}")
     elif input_type == "floats" and tensor.datatype == "FP64":
         wrong = np.abs(values) > MAX_F32
-        _refuse_first(values, wrong, tensor, f"a finite number within the 32-bit range of +-{MAX_F32:.6g}")
+        refuse_first(values, wrong, tensor, f"a finite number within the 32-bit range of +-{MAX_F32:.6g}")
     return values.astype(dtype)
-
-
-def check_finite(values: Array, tensor: "InferTensor") -> None:
-    """Refuse NaN and Infinity, which JSON has not either.
-
-    Raises:
-        InvalidInput: With the place of the first one.
-    """
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        _refuse_first(values, ~np.isfinite(values), tensor, "a finite number")
-
-
-def _refuse_first(values: Array, wrong: Array, tensor: "InferTensor", expected: str) -> None:
-    if wrong.any():
-        flat = int(np.argmax(wrong))
-        place = [int(i) for i in np.unravel_index(flat, tensor.shape)]
-        raise InvalidInput(f"Input '{tensor.name}' at {place} must be {expected}, got {values[flat]}.")
 
 
 def _rows_of_elements(tensor: "InferTensor", target: "Target") -> list[bytes]:
@@ -117,7 +95,7 @@ def _rows_of_elements(tensor: "InferTensor", target: "Target") -> list[bytes]:
         raise InvalidInput(
             f"Input '{tensor.name}' must have the shape [batch] or [batch, 1], one element a query, got {list(shape)}."
         )
-    _check_batch(shape[0])
+    check_batch(shape[0])
     elements: list[bytes] = tensor.data
     if input_type == "bytes":
         return elements

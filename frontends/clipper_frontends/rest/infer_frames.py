@@ -8,9 +8,9 @@ general way, and only where it is certain which bytes were its numbers.
 
 from typing import Any, NamedTuple
 
+from clipper_container.tensors import BYTES
 from clipper_frontends.oip.json_data import JsonDataReader
 from clipper_frontends.oip.request import InferRequest, InferTensor
-from clipper_frontends.oip.tensors import BYTES
 
 MAX_FRAMES = 1024
 MAX_FRAME_BYTES = 2048

@@ -55,7 +55,9 @@ def plain_reply(request: InferRequest, target: Target, answers: Sequence[Answer]
     Most replies are this one, and writing it directly costs a quarter of the general way.
     """
     answer = answers[0]
-    if len(answers) > 1 or request.id or request.outputs or request.parameters or target.served_version:
+    if len(answers) > 1 or request.id or request.outputs or request.parameters:
+        return None
+    if target.served_version or target.outputs:
         return None
     if answer.default or answer.models is not None or answer.missing is not None or answer.fallback is not None:
         return None

@@ -16,6 +16,7 @@ import simdjson
 from clipper.domain import NUMERIC_INPUT_TYPES, InputType
 from clipper.errors import InvalidInput, InvalidJson
 from clipper.inputs import check_width, encode_input, row_of_doubles, shown
+from clipper_container.tensors import Layout
 
 _LITTLE_ENDIAN = sys.byteorder == "little"
 _MAX_SHOWN_CHARS = 40
@@ -33,6 +34,10 @@ class InputShape(Protocol):
     @property
     def input_width(self) -> int | None:
         """How many numbers an input has; None: any."""
+
+    @property
+    def layout(self) -> Layout | None:
+        """Of the tensors in a row; None for the other input types."""
 
 
 class RowReader:
@@ -82,6 +87,8 @@ class RowReader:
                 return row
             return encode_input(input_type, _numbers(text, field), shape.input_width, field=field)
         value = decode_json(text, field)
+        if input_type == "tensors":
+            return encode_input(input_type, value, field=field, layout=shape.layout)
         if input_type == "json":
             return msgspec.json.encode(value, order="deterministic")
         return encode_input(input_type, _from_base64(value, field) if input_type == "bytes" else value, field=field)

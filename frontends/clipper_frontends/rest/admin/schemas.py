@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from clipper.deployment import Canary, ReplicaRange, Rollout
 from clipper.domain import Application, Batching, Caching, InputType, Limits, Replica, VersionState
 from clipper.frozen import VersionName
+from clipper.tensors import Tensor
 
 
 def patch_of(kind: type[BaseModel], fields: Collection[str], **further: dict[str, Any]) -> dict[str, Any]:
@@ -89,6 +90,8 @@ class VersionInfo(BaseModel):
     last_words: str | None
     flavor: str
     input_type: InputType
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
     input_width: int | None
     method: str
     batching: Batching

@@ -75,6 +75,8 @@ def _version_info(snapshot: Snapshot, version: Version, measured: Measured) -> V
         last_words=_last_words(replicas),
         flavor=spec.flavor,
         input_type=spec.input_type,
+        inputs=spec.inputs,
+        outputs=spec.outputs,
         input_width=status.input_width or version.manifest.get("input_width"),
         method=spec.method,
         batching=spec.batching,
