@@ -41,8 +41,8 @@ METHODS = {
     "read_feedback": "app since until",
     "register_application": "name input_type slo_ms default_output policy models min_confidence loss loss_range "
     "log_inputs inputs outputs",
-    "register_model": "name version address input_type num_replicas inputs outputs secret batching caching limits promote "
-    "canary wait timeout_s on_progress",
+    "register_model": "name version address input_type num_replicas inputs outputs secret batching caching limits "
+    "promote canary wait timeout_s on_progress",
     "send_package": "name version packaged promote on_progress settings",
     "roll_back": "name",
     "set_model_version": "name version canary",

@@ -32,11 +32,16 @@ class Layout(NamedTuple):
         Raises:
             ValueError: Rows of another width, or fractions for a model that takes whole numbers.
         """
-        array = np.asarray(batch, dtype=object) if self.dtype == "str" else _converted(batch, np.dtype(self.dtype))
+        array = np.asarray(batch, dtype=object) if self.dtype == "str" else converted(batch, np.dtype(self.dtype))
         return array.reshape(len(array), *self.row_shape)
 
 
-def _converted(batch: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+def converted(batch: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """The numbers as ``dtype``.
+
+    Raises:
+        ValueError: A fraction came where whole numbers are taken.
+    """
     array = batch.astype(dtype, copy=False)
     if dtype.kind in "iu" and batch.dtype.kind == "f" and not (array == batch).all():
         raise ValueError(f"the model takes whole numbers ({dtype}), and a fraction came")
@@ -88,7 +93,7 @@ def in_batches_of(size: int | None, predict: Callable[[Any], Any]) -> Callable[[
 
     def in_pieces(batch: npt.NDArray[Any]) -> Any:
         pieces = [predict(piece) for piece in _pieces(batch, size)]
-        return _joined(pieces, len(batch))
+        return joined(pieces, len(batch))
 
     return in_pieces
 
@@ -100,12 +105,13 @@ def _pieces(batch: npt.NDArray[Any], size: int) -> Iterator[npt.NDArray[Any]]:
         yield np.concatenate([piece, np.repeat(piece[-1:], lacking, axis=0)]) if lacking else piece
 
 
-def _joined(pieces: list[Any], count: int) -> Any:
+def joined(pieces: list[Any], count: int) -> Any:
+    """The first ``count`` rows of what several calls returned: arrays, or several of them in mappings or sequences."""
     first = pieces[0]
     if isinstance(first, Mapping):
-        return {name: _joined([piece[name] for piece in pieces], count) for name in first}
+        return {name: joined([piece[name] for piece in pieces], count) for name in first}
     if isinstance(first, list | tuple):
-        return [_joined([piece[i] for piece in pieces], count) for i in range(len(first))]
+        return [joined([piece[i] for piece in pieces], count) for i in range(len(first))]
     return np.concatenate(pieces)[:count]
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from clipper_container.flavors._contract import LoadContext, Loaded, NotLoadable
 from clipper_container.flavors._frameworks import only_one, require
+from clipper_container.flavors._named import Argument, Arguments
 from clipper_container.flavors._tensors import in_batches_of, layout_of, per_row
 from clipper_container.manifest import installed_version
 from clipper_container.sentences import describe
@@ -25,20 +26,30 @@ def load(context: LoadContext) -> Loaded:
     """Starts a session on the CPU."""
     runtime = require("onnxruntime", context, package="onnxruntime")
     session = _session(runtime, context)
-    inputs = session.get_inputs()
-    only_one("inputs", [each.name for each in inputs])
-    name, kind = inputs[0].name, inputs[0].type
-    if kind not in _NUMPY_TYPES:
-        raise NotLoadable(f"The model's input '{name}' is a {kind}, and a tensor of numbers or strings is expected.")
-    shape = [size if isinstance(size, int) else None for size in inputs[0].shape]
-    layout = layout_of(shape, _NUMPY_TYPES[kind], context)
+    inputs = [_argument(each) for each in session.get_inputs()]
+    names = [each.name for each in inputs]
     outputs = _wanted([each.name for each in session.get_outputs()], context.method)
 
-    def call(batch: Any) -> Any:
-        return dict(zip(outputs, map(_array, session.run(outputs, {name: batch})), strict=True))
+    def call(arrays: list[Any]) -> Any:
+        fed = dict(zip(names, arrays, strict=True))
+        return dict(zip(outputs, map(_array, session.run(outputs, fed)), strict=True))
 
-    in_batches = in_batches_of(layout.batch_size, call)
+    if context.tensors is not None:
+        calling = Arguments(inputs, context).calling(call)
+        return Loaded(lambda batch: per_row(calling(batch)))
+    only_one("inputs", names)
+    layout = layout_of(list(inputs[0].shape or ()), inputs[0].dtype, context)
+    in_batches = in_batches_of(layout.batch_size, lambda batch: call([batch]))
     return Loaded(lambda batch: per_row(in_batches(layout.tensor(batch))), layout.width)
+
+
+def _argument(declared: Any) -> Argument:
+    if declared.type not in _NUMPY_TYPES:
+        raise NotLoadable(
+            f"The model's input '{declared.name}' is a {declared.type}, and a tensor of numbers or strings is expected."
+        )
+    shape = [size if isinstance(size, int) else None for size in declared.shape]
+    return Argument(declared.name, _NUMPY_TYPES[declared.type], shape)
 
 
 def _session(runtime: Any, context: LoadContext) -> Any:

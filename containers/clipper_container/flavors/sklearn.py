@@ -11,6 +11,11 @@ from clipper_container.flavors._frameworks import require
 
 def load(context: LoadContext) -> Loaded:
     """Loads the estimator from a pickle or a joblib file and takes its method."""
+    if context.tensors is not None and not context.tensors.is_single:
+        raise NotLoadable(
+            "An estimator takes one array, and it was deployed with named tensors: deploy it with one tensor without a "
+            "name, such as 'FP64[4]', or with doubles."
+        )
     estimator = _read(context.path(context.entry()), context)
     width = getattr(estimator, "n_features_in_", context.manifest.input_width)
     return Loaded(_method(estimator, context.method), None if width is None else int(width))

@@ -1,16 +1,20 @@
 """TensorFlow: a SavedModel directory, or a Keras model saved as ``.keras``."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from clipper_container.flavors._contract import LoadContext, Loaded, NotLoadable
 from clipper_container.flavors._frameworks import only_one, only_predict, require
-from clipper_container.flavors._tensors import Layout, in_batches_of, layout_of, per_row
+from clipper_container.flavors._named import Argument, Arguments
+from clipper_container.flavors._tensors import in_batches_of, layout_of, per_row
 
 KERAS_SUFFIX = ".keras"
 SIGNATURE = "serving_default"
+
+Program = tuple[Callable[..., Any], Sequence[str], Sequence[Argument]]
+"""What is called, TensorFlow's types of its arguments, and what they are like."""
 
 
 def load(context: LoadContext) -> Loaded:
@@ -23,29 +27,43 @@ def load(context: LoadContext) -> Loaded:
     tf.config.threading.set_inter_op_parallelism_threads(1)
     path = context.path(context.entry())
     read = _keras if path.suffix == KERAS_SUFFIX else _saved_model
-    function, dtype, layout = read(tf, path, context)
+    function, dtypes, inputs = read(tf, path)
 
-    def call(batch: Any) -> Any:
-        tensor = tf.constant(batch)
-        return _arrays(tf, function(tensor if tensor.dtype.name == dtype else tf.cast(tensor, dtype)))
+    def call(arrays: list[Any]) -> Any:
+        tensors = [tf.constant(array) for array in arrays]
+        return _arrays(
+            tf,
+            function(
+                *(t if t.dtype.name == dtype else tf.cast(t, dtype) for t, dtype in zip(tensors, dtypes, strict=True))
+            ),
+        )
 
-    in_batches = in_batches_of(layout.batch_size, call)
+    if context.tensors is not None:
+        calling = Arguments(inputs, context).calling(call)
+        return Loaded(lambda batch: per_row(calling(batch)))
+    only_one("inputs", [each.name for each in inputs])
+    layout = layout_of(list(inputs[0].shape or ()), inputs[0].dtype, context)
+    in_batches = in_batches_of(layout.batch_size, lambda batch: call([batch]))
     return Loaded(lambda batch: per_row(in_batches(layout.tensor(batch))), layout.width)
 
 
-def _keras(tf: Any, path: Path, context: LoadContext) -> tuple[Callable[[Any], Any], str, Layout]:
+def _keras(tf: Any, path: Path) -> Program:
     # A model is code: who may deploy may run it, so a Lambda layer is no danger of its own here.
     model = tf.keras.models.load_model(path, compile=False, safe_mode=False)
     inputs = model.inputs or []  # none before a first batch has built it
-    only_one("inputs", [str(tensor.name) for tensor in inputs])
-    shape, dtype = list(inputs[0].shape), str(inputs[0].dtype)
     # One trace for every batch size: without a signature each size that comes would be traced, with a query waiting.
-    spec = tf.TensorSpec(shape, dtype)
-    traced = tf.function(lambda batch: model(batch, training=False), input_signature=[spec])
-    return traced.get_concrete_function(), dtype, layout_of(shape, _numpy_type(dtype), context)
+    specs = [tf.TensorSpec(list(each.shape), str(each.dtype)) for each in inputs]
+    structure = model.input if len(inputs) > 1 else 0  # in whatever the author put them; one stands alone
+
+    def answer(*tensors: Any) -> Any:
+        return model(tf.nest.pack_sequence_as(structure, tensors), training=False)
+
+    traced = tf.function(answer, input_signature=specs).get_concrete_function() if inputs else answer
+    arguments = [Argument(each.name, _numpy_type(str(each.dtype)), list(each.shape)) for each in inputs]
+    return traced, [str(each.dtype) for each in inputs], arguments
 
 
-def _saved_model(tf: Any, path: Path, context: LoadContext) -> tuple[Callable[[Any], Any], str, Layout]:
+def _saved_model(tf: Any, path: Path) -> Program:
     model = tf.saved_model.load(str(path))
     signatures = model.signatures
     if SIGNATURE not in signatures:
@@ -55,17 +73,20 @@ def _saved_model(tf: Any, path: Path, context: LoadContext) -> tuple[Callable[[A
         )
     function = signatures[SIGNATURE]
     _, inputs = function.structured_input_signature
-    only_one("inputs", sorted(inputs))
-    ((name, spec),) = inputs.items()
-    if spec.shape.rank is None:
-        raise NotLoadable(f"The SavedModel's input '{name}' has no known shape: save it with a TensorSpec of its rank.")
+    arguments = []
+    for name, spec in inputs.items():
+        if spec.shape.rank is None:
+            raise NotLoadable(
+                f"The SavedModel's input '{name}' has no known shape: save it with a TensorSpec of its rank."
+            )
+        arguments.append(Argument(name, _numpy_type(spec.dtype.name), spec.shape.as_list()))
 
-    def call(batch: Any) -> Any:
-        return function(**{name: batch})
+    def call(*tensors: Any) -> Any:
+        return function(**dict(zip(inputs, tensors, strict=True)))
 
     # The functions live as long as the object that was loaded.
     call.model = model  # type: ignore[attr-defined]  # an attribute that keeps it
-    return call, spec.dtype.name, layout_of(spec.shape.as_list(), _numpy_type(spec.dtype.name), context)
+    return call, [spec.dtype.name for spec in inputs.values()], arguments
 
 
 def _numpy_type(name: str) -> str:
