@@ -1,14 +1,15 @@
 """ONNX: a file, or a model in memory. Read as what it is, a protocol buffer; nothing of ONNX is imported."""
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from clipper.errors import InvalidModel
 from clipper.packaging.content import Content
 from clipper.packaging.protobuf import NotAMessage, integer, message, messages, text
-from clipper.packaging.tensors import Tensor, kind_of
+from clipper.packaging.tensors import Tensor, described, kind_of
+from clipper.tensors import Tensor as Described
 
 FLAVOR = "onnx"
 SUFFIX = ".onnx"
@@ -67,16 +68,19 @@ def _content(data: memoryview, path: Path, method: str) -> Content:
         raise NotAMessage("it has no graph")
     constants = {text(tensor, _TENSOR_NAME) for tensor in messages(graph, _INITIALIZERS)}
     inputs = [value for value in messages(graph, _INPUTS) if text(value, _NAME) not in constants]
+    outputs = list(messages(graph, _OUTPUTS))
     tensor = _tensor(inputs[0]) if len(inputs) == 1 else None
     return Content(
         FLAVOR,
         ENTRY,
         {ENTRY: path, **_external_files(graph, path)},
-        input_type=tensor.input_type if tensor else None,
+        input_type=tensor.input_type if tensor else "tensors" if len(inputs) > 1 else None,
         input_width=tensor.width if tensor else None,
         framework=_framework(data),
         input_shape=tensor.row_shape if tensor and tensor.width else None,
-        output_kind=_output_kind(list(messages(graph, _OUTPUTS)), method),
+        output_kind=_output_kind(outputs, method),
+        inputs=_described(inputs),
+        outputs=() if _is_classifier(outputs) else _described(outputs),
     )
 
 
@@ -97,14 +101,23 @@ def _tensor(value: memoryview) -> Tensor | None:
     return Tensor(_DTYPES.get(integer(kind, 1) or 0, "float32"), sizes) if sizes else None
 
 
+def _described(values: Sequence[memoryview]) -> tuple[Described, ...]:
+    return described((text(value, _NAME) or "", _tensor(value)) for value in values)
+
+
 def _output_kind(outputs: list[memoryview], method: str) -> Any:
-    names = [text(output, _NAME) for output in outputs]
-    if any(name in _LABELS for name in names) and any(name in _PROBABILITIES for name in names):
+    if _is_classifier(outputs):
         return "scores" if method == "predict_proba" else "label"
     if len(outputs) != 1:
         return "json"
     tensor = _tensor(outputs[0])
     return None if tensor is None else kind_of(tensor.shape)
+
+
+def _is_classifier(outputs: list[memoryview]) -> bool:
+    """Whether they are the two that converters write, of which the method chooses one."""
+    names = [text(output, _NAME) for output in outputs]
+    return any(name in _LABELS for name in names) and any(name in _PROBABILITIES for name in names)
 
 
 def _external_files(graph: memoryview, source: Path) -> dict[str, Path]:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from clipper.domain import NUMERIC_INPUT_TYPES, InputType
 from clipper.errors import InvalidModel
-from clipper.inputs import encode_input
+from clipper.inputs import decode_input, encode_input
 from clipper.json_encoding import encode
 from clipper.manifest import IMAGE_FLAVOR, MANIFEST_NAME, Manifest
 from clipper.packaging import images, objects, paths, servers
@@ -179,6 +179,8 @@ def _manifest(
         layout = Layout(inputs) if inputs else None
         row = encode_input(input_type, example_input, width, field="example_input", layout=layout)
         width = len(row) // NUMERIC_INPUT_TYPES[input_type] if numeric else None
+        if layout is not None:
+            example_input = decode_input(input_type, row, layout)
         example = json.loads(encode({"example_input": example_input}))["example_input"]
     manifest = Manifest(
         format=1,

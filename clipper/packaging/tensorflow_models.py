@@ -10,7 +10,7 @@ from clipper.errors import InvalidModel
 from clipper.packaging.archive import files_below
 from clipper.packaging.content import Content
 from clipper.packaging.protobuf import NotAMessage, integer, message, messages, text
-from clipper.packaging.tensors import Tensor, kind_of
+from clipper.packaging.tensors import Tensor, described, kind_of
 
 FLAVOR = "tensorflow"
 KERAS_SUFFIX = ".keras"
@@ -70,30 +70,33 @@ def _keras(path: Path) -> Content:
         raise InvalidModel(
             f"'{path}' is no model that Keras 3 saved; save it with model.save('NAME.keras')."
         ) from error
-    tensor = _keras_input(config)
+    inputs = _keras_inputs(config)
+    tensor = inputs[0][1] if len(inputs) == 1 else None
     version = about.get("keras_version")
     return Content(
         FLAVOR,
         KERAS_ENTRY,
         {KERAS_ENTRY: path},
         {"keras": version} if version else {},
-        tensor.input_type if tensor else "floats",
+        tensor.input_type if tensor else "tensors" if inputs else "floats",
         tensor.width if tensor else None,
         framework=f"Keras {version}",
         input_shape=tensor.row_shape if tensor and tensor.width else None,
+        inputs=described(inputs),
     )
 
 
-def _keras_input(config: Any) -> Tensor | None:
-    """The only input layer; None where there is none (the model was built by its first batch) or more."""
+def _keras_inputs(config: Any) -> list[tuple[str, Tensor]]:
+    """The input layers; none where the model was built by its first batch."""
     try:
         layers = [layer["config"] for layer in config["config"]["layers"] if layer["class_name"] == "InputLayer"]
-        if len(layers) != 1:
-            return None
-        dtype = layers[0]["dtype"]
-        return Tensor("str" if dtype == "string" else str(dtype), tuple(layers[0]["batch_shape"]))
+        return [(layer["name"], Tensor(_keras_dtype(layer["dtype"]), tuple(layer["batch_shape"]))) for layer in layers]
     except (KeyError, TypeError):
-        return None
+        return []
+
+
+def _keras_dtype(dtype: Any) -> str:
+    return "str" if dtype == "string" else str(dtype)
 
 
 def _saved_model(path: Path) -> Content:
@@ -110,24 +113,26 @@ def _saved_model(path: Path) -> Content:
             f"The SavedModel in '{path}' has no signature '{SIGNATURE}': save it with model.export(DIR) of Keras, "
             "or with tf.saved_model.save(model, DIR, signatures=function)."
         )
-    tensor = inputs[0] if len(inputs) == 1 else None
+    tensor = inputs[0][1] if len(inputs) == 1 else None
     return Content(
         FLAVOR,
         SAVED_MODEL_ENTRY,
         {f"{SAVED_MODEL_ENTRY}/{name}": file for name, file in files_below(path).items()},
         {"tensorflow": version} if version else {},
-        tensor.input_type if tensor else "floats",
+        tensor.input_type if tensor else "tensors" if inputs else "floats",
         tensor.width if tensor else None,
         framework=f"TensorFlow {version}",
         input_shape=tensor.row_shape if tensor and tensor.width else None,
-        output_kind=kind_of(outputs[0].shape) if len(outputs) == 1 and outputs[0].shape else None,
+        output_kind=kind_of(outputs[0][1].shape) if len(outputs) == 1 and outputs[0][1].shape else None,
+        inputs=described(inputs),
+        outputs=described(outputs),
     )
 
 
-def _tensors(signature: memoryview, number: int) -> list[Tensor]:
-    """The inputs (1) or outputs (2) of a SignatureDef."""
-    infos = [message(entry, 2) for entry in messages(signature, number)]
-    return [_tensor(info) for info in infos if info is not None]
+def _tensors(signature: memoryview, number: int) -> list[tuple[str, Tensor]]:
+    """The inputs (1) or outputs (2) of a SignatureDef, by name."""
+    infos = [(text(entry, 1) or "", message(entry, 2)) for entry in messages(signature, number)]
+    return [(name, _tensor(info)) for name, info in infos if info is not None]
 
 
 def _tensor(info: memoryview) -> Tensor:

@@ -1,14 +1,24 @@
 """What a saved tensor program takes and returns, in the words of manifests."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from clipper.domain import InputType
 from clipper.manifest import OutputKind
+from clipper.tensors import Tensor as Described
+from clipper_container.tensors import BYTES, DATATYPES, FREE
 
 OPEN = None
 """A dimension that the model leaves open."""
+
+_DATATYPES: Mapping[str, Any] = {np.dtype(kind).name: name for name, kind in DATATYPES.items()} | {
+    "str": BYTES,
+    "bfloat16": "FP32",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +47,17 @@ class Tensor:
     def width(self) -> int | None:
         """How many numbers a row has, where that is fixed; a row of text has none."""
         return None if self.row_shape is None or self.dtype == "str" else math.prod(self.row_shape)
+
+
+def described(tensors: Iterable[tuple[str, Tensor | None]]) -> tuple[Described, ...]:
+    """The tensors, by name, as a definition has them; nothing where one of them has no batch or no size."""
+    found = []
+    for name, tensor in tensors:
+        if tensor is None or not tensor.shape or 0 in tensor.shape[1:] or tensor.dtype not in _DATATYPES:
+            return ()
+        sizes = tuple(FREE if size is OPEN else size for size in tensor.shape[1:])
+        found.append(Described(name=name, datatype=_DATATYPES[tensor.dtype], shape=sizes))
+    return tuple(found)
 
 
 def kind_of(shape: Sequence[int | None]) -> OutputKind:

@@ -1,6 +1,7 @@
 """PyTorch: an exported program, TorchScript, or a live module, which is exported for the user."""
 
 import importlib
+import inspect
 import json
 import warnings
 import zipfile
@@ -13,7 +14,7 @@ from clipper.domain import InputType
 from clipper.errors import InvalidModel
 from clipper.manifest import OutputKind
 from clipper.packaging.content import Content
-from clipper.packaging.tensors import Tensor, kind_of
+from clipper.packaging.tensors import Tensor, described, kind_of
 
 FLAVOR = "torch"
 SUFFIXES = (".pt2", ".pt", ".pth", ".ts", ".torchscript")
@@ -78,17 +79,19 @@ def live(model: Any, directory: Path, example: Any, input_type: InputType | None
             f"The module {type(model).__qualname__} is exported by running it: give example_input, one input in the "
             "shape that the module takes, without the dimension of the batch."
         )
-    batch = _batch(torch, model, example, input_type)
+    batches = _batches(torch, model, example, input_type)
     with _quiet(), _evaluating(model):
         try:
-            program = torch.export.export(model, (batch,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
+            any_batch = {0: torch.export.Dim.DYNAMIC}
+            program = torch.export.export(model, batches, dynamic_shapes=tuple(any_batch for _ in batches))
             with torch.no_grad():
-                outputs = model(batch)
+                outputs = model(*batches)
         except Exception as error:
             first = str(error).strip().partition("\n")[0]
+            shapes = ", ".join(str(tuple(batch.shape[1:])) for batch in batches)
             raise InvalidModel(
                 f"The module {type(model).__qualname__} cannot be exported for batches of any size from an input of "
-                f"the shape {tuple(batch.shape[1:])}: {type(error).__name__}: {first} "
+                f"the shape {shapes}: {type(error).__name__}: {first} "
                 "Export or script it yourself and deploy the file, or deploy a function of a batch that calls it."
             ) from error
     return _saved_program(torch, program, directory, {"output_kind": _output_kind(torch, outputs)})
@@ -100,6 +103,17 @@ def _saved_program(torch: Any, program: Any, directory: Path, about: Mapping[str
         torch.export.save(program, path)
     with zipfile.ZipFile(path) as archive:
         return _exported(path, archive, about)
+
+
+def _batches(torch: Any, model: Any, example: Any, input_type: InputType | None) -> tuple[Any, ...]:
+    """The arguments of the module: one, or those that a mapping has by name, in the order in which it takes them."""
+    if not isinstance(example, Mapping):
+        return (_batch(torch, model, example, input_type),)
+    order = [name for name in inspect.signature(model.forward).parameters if name in example]
+    if len(order) != len(example):
+        unknown = ", ".join(sorted(set(map(str, example)) - set(order)))
+        raise InvalidModel(f"The module {type(model).__qualname__} takes no {unknown}, which example_input has.")
+    return tuple(_batch(torch, model, example[name], None) for name in order)
 
 
 def _batch(torch: Any, model: Any, example: Any, input_type: InputType | None) -> Any:
@@ -137,31 +151,36 @@ def _quiet() -> Iterator[None]:
 
 def _exported(path: Path, archive: zipfile.ZipFile, about: Mapping[str, Any]) -> Content:
     names = archive.namelist()
-    tensor, version = None, None
+    inputs: list[tuple[str, Tensor]] = []
+    version = None
     program = next((name for name in names if name.endswith("/models/model.json")), None)
     if program is not None:
         description = json.loads(archive.read(program))
         # Another version of torch's may write it otherwise; then what loads it tells what it takes.
         with suppress(KeyError, TypeError, ValueError):
             version = str(description["torch_version"]).partition("+")[0]
-            tensor = _program_input(description["graph_module"])
+            inputs = _program_inputs(description["graph_module"])
+    tensor = inputs[0][1] if len(inputs) == 1 else None
     return Content(
         FLAVOR,
         EXPORTED_ENTRY,
         {EXPORTED_ENTRY: path},
         {"torch": version} if version else {},
-        tensor.input_type if tensor else "floats",
+        tensor.input_type if tensor else "tensors" if inputs else "floats",
         tensor.width if tensor else None,
         framework=f"torch {version}" if version else "torch",
         input_shape=tensor.row_shape if tensor else None,
+        inputs=described(inputs),
         **about,
     )
 
 
-def _program_input(module: Any) -> Tensor | None:
-    """The program's only input; None where it has more."""
+def _program_inputs(module: Any) -> list[tuple[str, Tensor]]:
+    """The program's inputs, by name."""
     specs = [spec["user_input"]["arg"] for spec in module["signature"]["input_specs"] if "user_input" in spec]
-    if len(specs) != 1:
-        return None
-    meta = module["graph"]["tensor_values"][specs[0]["as_tensor"]["name"]]
-    return Tensor(_DTYPES[meta["dtype"]], tuple(size.get("as_int") for size in meta["sizes"]))
+    names = [str(spec["as_tensor"]["name"]) for spec in specs]
+    values = module["graph"]["tensor_values"]
+    return [
+        (name, Tensor(_DTYPES[meta["dtype"]], tuple(size.get("as_int") for size in meta["sizes"])))
+        for name, meta in ((name, values[name]) for name in names)
+    ]

@@ -66,7 +66,7 @@ def _encoded(spec: Described, value: Any) -> tuple[Sequence[int], bytes]:
         if isinstance(value, np.ndarray) and spec.datatype != BYTES and value.dtype == DATATYPES[spec.datatype]:
             _check_sizes(value.shape, spec.shape)
             return value.shape, _checked_finite(value).tobytes()
-        plain = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+        plain = value.tolist() if hasattr(value, "tolist") else value
         sizes, leaves = unnested(plain, spec.shape)
         elements = elements_of(leaves, spec.datatype)
     except MalformedTensor as fault:

@@ -16,6 +16,8 @@ from rpc_harness import Client, ReplicaProcess
 
 from clipper.inputs import encode_input
 from clipper.packaging import package
+from clipper.tensors import parse_tensors
+from clipper_container.tensors import Layout
 from clipper_container.wire import ItemError
 
 WAIT_S = 120.0
@@ -91,7 +93,9 @@ class Served:
 
     async def ask(self, *inputs: Any, timeout_s: float = WAIT_S) -> list[Any]:
         """The outputs of one batch, decoded; errors as they came."""
-        rows = [encode_input(self.manifest["input_type"], x) for x in inputs]
+        tensors = self.manifest.get("inputs")
+        layout = Layout(parse_tensors(tensors)) if tensors else None
+        rows = [encode_input(self.manifest["input_type"], x, layout=layout) for x in inputs]
         async with asyncio.timeout(WAIT_S):
             outputs = await self._client.ask(*rows, timeout_s=timeout_s)
         return [output if isinstance(output, ItemError) else json.loads(output) for output in outputs]
