@@ -14,7 +14,7 @@ Array = npt.NDArray[Any]
 
 
 class Argument(NamedTuple):
-    """What a model says of one of its inputs: numpy's type (``str`` for text), and the shape with the batch first.
+    """What a model says of one of its inputs: numpy's type (``str`` for text, ``bytes``), and the shape, batch first.
 
     Open sizes are None, and so is a shape that the model does not tell.
     """
@@ -59,8 +59,7 @@ class Arguments:
             ValueError: Fractions for an argument of whole numbers.
         """
         arrays = [batch] if self._names is None else [batch[name] for name in self._names]
-        return [_text(array) if dtype == "str" else converted(array, np.dtype(dtype))
-                for array, dtype in zip(arrays, self._dtypes, strict=True)]  # fmt: skip
+        return [_converted(array, dtype) for array, dtype in zip(arrays, self._dtypes, strict=True)]
 
     def calling(self, predict: Callable[[list[Array]], Any]) -> Callable[[Any], Any]:
         """``predict``, of arrays, as a function of a batch; of a model whose batch was fixed in pieces of that size."""
@@ -92,9 +91,12 @@ def _listed(names: Sequence[str] | Mapping[str, Any]) -> str:
     return ", ".join(name or "one without a name" for name in names)
 
 
-def _text(array: Array) -> Array:
-    """Frameworks take text; an element of BYTES is bytes."""
-    texts = np.empty(array.size, object)
+def _converted(array: Array, dtype: str) -> Array:
+    if dtype == "bytes":
+        return array
+    if dtype != "str":
+        return converted(array, np.dtype(dtype))
+    texts = np.empty(array.size, object)  # an element of BYTES is bytes, and frameworks take text
     texts[:] = [element.decode("utf-8", "replace") for element in array.ravel()]
     return texts.reshape(array.shape)
 

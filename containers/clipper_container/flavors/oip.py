@@ -9,7 +9,7 @@ import math
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy.typing as npt
@@ -17,7 +17,9 @@ import numpy.typing as npt
 from clipper_container.flavors import _oip_messages as messages
 from clipper_container.flavors._contract import BatchFailed, LoadContext, Loaded, NotLoadable
 from clipper_container.flavors._frameworks import only_one, only_predict, require
+from clipper_container.flavors._named import Argument, Arguments
 from clipper_container.flavors._tensors import Layout, in_batches_of, layout_of, per_row
+from clipper_container.tensors import BYTES
 
 PATIENCE_S = 5.0
 """How long a server may take to have the model ready."""
@@ -66,10 +68,15 @@ def load(context: LoadContext) -> Loaded:
     address = _address_in(context)
     server = _Server(require("grpc", context, package="grpcio"), messages.methods(context), address)
     server.wait_until_ready(PATIENCE_S)
-    asking = _Asking(server, *_input_of(server.metadata(), context), context)
+    inputs = _inputs_of(server.metadata(), context)
+    asking = _Asking(server, [(each.name, each.datatype) for each in inputs], context)
     threading.Thread(target=_watch, args=(server, context.give_up), name="watch", daemon=True).start()
-    in_batches = in_batches_of(asking.layout.batch_size, asking.ask)
-    return Loaded(lambda batch: per_row(in_batches(asking.layout.tensor(batch))), asking.layout.width)
+    if context.tensors is not None:
+        calling = Arguments([each.argument for each in inputs], context).calling(asking.ask)
+        return Loaded(lambda batch: per_row(calling(batch)))
+    layout = _layout(inputs, context)
+    in_batches = in_batches_of(layout.batch_size, lambda array: asking.ask([array]))
+    return Loaded(lambda batch: per_row(in_batches(layout.tensor(batch))), layout.width)
 
 
 def _address_in(context: LoadContext) -> Address:
@@ -77,6 +84,28 @@ def _address_in(context: LoadContext) -> Address:
         return parse(context.entry())
     except ValueError as error:
         raise NotLoadable(str(error)) from error
+
+
+class _Input(NamedTuple):
+    """What the model says of an input: the protocol's type, and the shape with the batch first."""
+
+    name: str
+    datatype: str
+    shape: tuple[int | None, ...]
+
+    @property
+    def argument(self) -> Argument:
+        """The same as flavors have it; bytes are sent as they came."""
+        kind = "bytes" if self.datatype == BYTES else messages.NUMPY_TYPES[self.datatype]
+        return Argument(self.name, kind, self.shape)
+
+
+class _Tensor(NamedTuple):
+    """An input of a request."""
+
+    name: str
+    datatype: str
+    array: npt.NDArray[Any]
 
 
 class _Server:
@@ -133,7 +162,7 @@ class _Server:
         except self._grpc.RpcError as error:
             raise NotLoadable(f"{self.address} does not say what the model takes: {_told(error)}.") from error
 
-    def infer(self, name: str, datatype: str, array: npt.NDArray[Any], left_s: Callable[[], float]) -> Any:
+    def infer(self, tensors: Sequence[_Tensor], left_s: Callable[[], float]) -> Any:
         """The outputs by name; asked once more where the connection broke.
 
         Raises:
@@ -143,8 +172,8 @@ class _Server:
         fields = {
             "model_name": self.address.model,
             "model_version": self.address.version,
-            "inputs": [{"name": name, "datatype": datatype, "shape": array.shape}],
-            "raw_input_contents": [messages.raw_bytes(array)],
+            "inputs": [{"name": name, "datatype": kind, "shape": array.shape} for name, kind, array in tensors],
+            "raw_input_contents": [messages.raw_bytes(array) for _, _, array in tensors],
         }
         for is_last in (False, True):
             try:
@@ -183,39 +212,58 @@ class _Asking(NamedTuple):
     """How batches become requests."""
 
     server: _Server
-    name: str
-    datatype: str
-    layout: Layout
+    kinds: Sequence[tuple[str, str]]
     context: LoadContext
 
-    def ask(self, array: npt.NDArray[Any]) -> Any:
-        """The outputs for a tensor of rows."""
+    def ask(self, arrays: Sequence[npt.NDArray[Any]]) -> Any:
+        """The outputs for a batch, one array for each input."""
+        tensors = [_Tensor(*kind, array) for kind, array in zip(self.kinds, arrays, strict=True)]
         try:
-            return self.server.infer(self.name, self.datatype, array, self.context.left_s)
+            return self.server.infer(tensors, self.context.left_s)
         except Gone as gone:
             self.context.give_up(f"{gone}.")
             raise
 
 
-def _input_of(metadata: Any, context: LoadContext) -> tuple[str, str, Layout]:
-    """The name, type and layout of the model's one input; where the server does not say, as it was deployed."""
-    if context.input_type not in _DATATYPES:
+def _inputs_of(metadata: Any, context: LoadContext) -> list[_Input]:
+    """The model's inputs; where the server does not say, as it was deployed.
+
+    Raises:
+        NotLoadable: The protocol has nothing for the input type, or the model takes what is no tensor of numbers.
+    """
+    if context.tensors is None and context.input_type not in _DATATYPES:
         raise NotLoadable(
             f"The Open Inference Protocol has tensors of numbers and text, no '{context.input_type}': "
-            f"deploy the model with {', '.join(_DATATYPES)}."
+            f"deploy the model with {', '.join(_DATATYPES)} or tensors."
         )
-    if not metadata.inputs:
-        name, datatype, shape = "input-0", _DATATYPES[context.input_type], [None, context.manifest.input_width]
-    else:
-        only_one("inputs", [each.name for each in metadata.inputs])
-        name, datatype = metadata.inputs[0].name, metadata.inputs[0].datatype
-        shape = [size if size > 0 else None for size in metadata.inputs[0].shape]
-    if datatype not in messages.NUMPY_TYPES:
-        raise NotLoadable(f"The model's input '{name}' is of the type {datatype}, and numbers or text are expected.")
-    if datatype == "BYTES":  # a value is text or bytes, as it was deployed
+    inputs = [
+        _Input(each.name, each.datatype, tuple(size if size > 0 else None for size in each.shape))
+        for each in metadata.inputs
+    ]
+    for each in inputs:
+        if each.datatype not in messages.NUMPY_TYPES:
+            raise NotLoadable(
+                f"The model's input '{each.name}' is of the type {each.datatype}, and numbers or text are expected."
+            )
+    return inputs or _as_deployed(context)
+
+
+def _as_deployed(context: LoadContext) -> list[_Input]:
+    if context.tensors is not None:
+        return [
+            _Input(each.name or "input-0", each.datatype, (None, *(size if size > 0 else None for size in each.shape)))
+            for each in context.tensors.tensors
+        ]
+    datatype = _DATATYPES[context.input_type]
+    return [_Input("input-0", datatype, (None,) if datatype == BYTES else (None, context.manifest.input_width))]
+
+
+def _layout(inputs: Sequence[_Input], context: LoadContext) -> Layout:
+    only_one("inputs", [each.name for each in inputs])
+    (taken,) = inputs
+    if taken.datatype == BYTES:  # a value is text or bytes, as it was deployed
         context = context._replace(input_type=context.input_type.replace("bytes", "strings"))
-        shape = shape if metadata.inputs else [None]
-    return name, datatype, layout_of(shape, messages.NUMPY_TYPES[datatype], context)
+    return layout_of(list(taken.shape), messages.NUMPY_TYPES[taken.datatype], context)
 
 
 def _watch(server: _Server, give_up: Callable[[str], None]) -> None:
