@@ -17,6 +17,7 @@ from clipper.domain import NUMERIC_INPUT_TYPES, InputType
 from clipper.errors import InvalidInput, InvalidJson
 from clipper.inputs import check_width, encode_input, row_of_doubles, shown
 from clipper_container.tensors import Layout
+from clipper_frontends.rest.tensor_text import TensorText
 
 _LITTLE_ENDIAN = sys.byteorder == "little"
 _MAX_SHOWN_CHARS = 40
@@ -45,6 +46,7 @@ class RowReader:
 
     def __init__(self) -> None:
         self._parser: Any = simdjson.Parser()
+        self._tensors = TensorText(self._parser)
 
     def only_input(self, body: bytes, shape: InputShape) -> bytes | None:
         """The row of a body that is exactly ``{"input": [numbers]}``; None where the general path has to look."""
@@ -86,9 +88,10 @@ class RowReader:
                 check_width(input_type, row, shape.input_width, field)
                 return row
             return encode_input(input_type, _numbers(text, field), shape.input_width, field=field)
+        if shape.layout is not None:
+            row = self._tensors.row(text, shape.layout, field)
+            return row or encode_input(input_type, decode_json(text, field), field=field, layout=shape.layout)
         value = decode_json(text, field)
-        if input_type == "tensors":
-            return encode_input(input_type, value, field=field, layout=shape.layout)
         if input_type == "json":
             return msgspec.json.encode(value, order="deterministic")
         return encode_input(input_type, _from_base64(value, field) if input_type == "bytes" else value, field=field)
