@@ -4,7 +4,12 @@ import re
 
 from documents import ROOT
 
-TESTS = ("server/test_oip_triton.py", "server/test_oip_http.py", "frontends/test_oip_body.py")
+TESTS = (
+    "server/test_oip_triton.py",
+    "server/test_oip_http.py",
+    "server/test_server_tensors.py",
+    "frontends/test_oip_body.py",
+)
 
 
 def test_every_line_of_the_conformance_table_names_tests_that_exist():

@@ -1,8 +1,8 @@
 """The JSON text of a query's tensors to its row.
 
-As with flat numbers, simdjson reads a tensor of fixed sizes into a buffer in a third of the time that objects take (28 x
-28 in 33 us, not 105). Its ``as_buffer`` flattens nested lists without a look at their lengths: that they are nested as
-the sizes say is read off the text, whose brackets and commas alone are compared with what the sizes make. Everything else
+As with flat numbers, simdjson reads a tensor of fixed sizes into a buffer in a third of the time that objects take (33
+us for 28 x 28, not 105). Its ``as_buffer`` flattens nested lists without a look at their lengths: that they are nested
+as the sizes say is read off the text, whose brackets and commas alone are compared with what the sizes make. All else
 takes the general way, which also finds the words for what is wrong.
 """
 
