@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -26,6 +27,10 @@ STOP_TIMEOUT_S = 30.0
 OURS_SLO_MS = 100.0
 MOSEC_SETTINGS = {"workers": 1, "max_batch_size": 64, "max_wait_ms": 2}
 """One worker because the machine has two cores. Everything else is Mosec's default (its stdlib JSON too)."""
+
+MLSERVER_SETTINGS = {"max_batch_size": 64, "max_batch_time": 0.002}
+"""Adaptive batching is off unless these are given. The model runs in the server's own process: its worker processes do
+not start beside the newest uvloop, and cost it more than this model does."""
 
 
 class Running(NamedTuple):
@@ -62,6 +67,25 @@ def mosec() -> Iterator[Running]:
         _wait_until_it_answers(url, process)
         settings = ", ".join(f"{name}={value}" for name, value in MOSEC_SETTINGS.items())
         yield Running("mosec", settings, process.pid, url, None)
+
+
+@contextmanager
+def mlserver(executable: str) -> Iterator[str]:
+    """MLServer with the no-op model ``noop`` and adaptive batching; yields the address of its REST port."""
+    ports = {name: _free_port() for name in ("http_port", "grpc_port", "metrics_port")}
+    model = {"name": "noop", "implementation": "mlserver_noop.Noop", **MLSERVER_SETTINGS}
+    with tempfile.TemporaryDirectory(prefix="mlserver-bench-") as folder:
+        (Path(folder) / "settings.json").write_text(
+            json.dumps({"host": "127.0.0.1", "debug": False, "parallel_workers": 0, **ports})
+        )
+        (Path(folder) / "model-settings.json").write_text(json.dumps(model))
+        shutil.copy(HERE / "mlserver_noop.py", folder)
+        environment = {**os.environ, "PYTHONPATH": folder}
+        with _process([executable, "start", folder], environment, stdout=subprocess.DEVNULL) as process:
+            url = f"http://127.0.0.1:{ports['http_port']}"
+            one = {"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [1.0]}
+            _wait_until_it_answers(f"{url}/v2/models/noop/infer", process, {"inputs": [one]})
+            yield url
 
 
 class Up(NamedTuple):
@@ -117,10 +141,12 @@ def not_answered(server: Running) -> Mapping[str, float]:
 
 
 @contextmanager
-def _process(command: list[str], environment: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
+def _process(
+    command: list[str], environment: Mapping[str, str] | None = None, *, stdout: int = subprocess.PIPE
+) -> Iterator[subprocess.Popen[str]]:
     """A server process, terminated at the end; standard error is kept and shown only if it fails."""
     with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
+        process = subprocess.Popen(command, env=environment, stdout=stdout, stderr=log, text=True)
         try:
             yield process
         except BaseException:
@@ -150,14 +176,14 @@ def _first_line(process: subprocess.Popen[str]) -> dict[str, str]:
     return parsed
 
 
-def _wait_until_it_answers(url: str, process: subprocess.Popen[str]) -> None:
-    """Mosec does not say when it is ready: ask until it answers."""
+def _wait_until_it_answers(url: str, process: subprocess.Popen[str], body: object = None) -> None:
+    """Not every server says when it is ready: ask until it answers."""
     give_up_s = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < give_up_s:
         if process.poll() is not None:
             raise RuntimeError(f"{process.args!r} ended with {process.returncode} before it was ready.")
         try:
-            if httpx.post(url, json={"input": [1.0]}).status_code == httpx.codes.OK:
+            if httpx.post(url, json=body or {"input": [1.0]}).status_code == httpx.codes.OK:
                 return
         except httpx.TransportError:
             pass
