@@ -128,8 +128,6 @@ def _check_files(json_file: Path | None, plot: Path | None) -> None:
 def _target(cl: "Connection", app_name: str, protocol: str) -> "Target":
     from clipper.loadgen import Target  # noqa: PLC0415 (as above)
 
-    if protocol == "oip":
-        raise BadUsage("The load generator does not speak 'oip' yet; take --protocol rest or grpc.")
     if protocol == "grpc":
         address = urlsplit(f"grpc://{cl.session.grpc_address or cl.get_status()['grpc']}")
         if address.hostname is None or address.port is None:
@@ -141,7 +139,7 @@ def _target(cl: "Connection", app_name: str, protocol: str) -> "Target":
         raise BadUsage(
             f"The load generator asks an address http://HOST:PORT, and the server's query address is {url!r}."
         )
-    return Target(parts.hostname, parts.port or 80, app_name)
+    return Target(parts.hostname, parts.port or 80, app_name, protocol)  # type: ignore[arg-type]  # checked before
 
 
 def _width(cl: "Connection", info: dict[str, Any]) -> int:

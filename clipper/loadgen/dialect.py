@@ -2,9 +2,10 @@
 
 from typing import Protocol
 
-from clipper.loadgen.inputs import JsonOf
+from clipper.loadgen.inputs import open_inputs, open_tensors
+from clipper.loadgen.oip import OipDialect
 from clipper.loadgen.outcomes import Outcome
-from clipper.loadgen.plan import Target
+from clipper.loadgen.plan import InputSource, Target
 from clipper.loadgen.rest import RestDialect
 
 
@@ -20,6 +21,12 @@ class HttpDialect(Protocol):
         ...
 
 
-def http_dialect(target: Target, inputs: JsonOf) -> HttpDialect:
-    """The dialect of the target's protocol."""
-    return RestDialect(target, inputs)
+def http_dialect(target: Target, source: InputSource, seed: int) -> HttpDialect:
+    """The dialect of the target's protocol, with the inputs of a run.
+
+    Raises:
+        InvalidInput: The inputs cannot be read or drawn.
+    """
+    if target.protocol == "oip":
+        return OipDialect(target, open_tensors(source, seed))
+    return RestDialect(target, open_inputs(source, seed))

@@ -1,5 +1,6 @@
 """What can become of a query, in words: ``answered``, ``default:<code>``, ``error:<code>``, ``lost:<reason>``."""
 
+from functools import lru_cache
 from typing import Literal, TypeAlias, get_args
 
 Kind = Literal["answered", "default", "error", "lost"]
@@ -23,3 +24,9 @@ def kind_of(outcome: Outcome) -> Kind:
 def code_of(outcome: Outcome) -> str:
     """What comes after the colon."""
     return outcome.partition(":")[2]
+
+
+@lru_cache(maxsize=1024)
+def default_because(explanation: str) -> Outcome:
+    """A default output, by the code that its explanation begins with."""
+    return f"default:{explanation.partition(':')[0]}"

@@ -1,12 +1,11 @@
 """Clipper's own REST protocol: ``POST /{app}/predict``."""
 
-from functools import lru_cache
 from http import HTTPStatus
 
 import msgspec
 
 from clipper.loadgen.inputs import JsonOf
-from clipper.loadgen.outcomes import ANSWERED, UNREADABLE, Outcome
+from clipper.loadgen.outcomes import ANSWERED, UNREADABLE, Outcome, default_because
 from clipper.loadgen.plan import Target
 
 
@@ -44,12 +43,7 @@ class RestDialect:
             return UNREADABLE if status == HTTPStatus.OK else f"error:http_{status}"
         if status != HTTPStatus.OK:
             return f"error:{reply.code or f'http_{status}'}"
-        return _default(reply.default_explanation) if reply.default else ANSWERED
-
-
-@lru_cache(maxsize=1024)
-def _default(explanation: str) -> Outcome:
-    return f"default:{explanation.partition(':')[0]}"
+        return default_because(reply.default_explanation) if reply.default else ANSWERED
 
 
 def host_header(target: Target) -> str:

@@ -129,10 +129,11 @@ class Worker:
 
     def _make_caller(self, on_done: OnDone) -> Caller:
         plan, target = self._plan, self._assignment.target
-        inputs = open_inputs(self._assignment.inputs, plan.seed)
+        source = self._assignment.inputs
         most = plan.connections_of(self._assignment.process)
         if target.protocol == "grpc":
             from clipper.loadgen.grpc_caller import GrpcCaller  # noqa: PLC0415  # its import takes a while
 
-            return GrpcCaller(target, inputs, most, plan.timeout_s, on_done, self._tally.waited)
-        return HttpCaller(target, http_dialect(target, inputs), most, plan.timeout_s, on_done, self._tally.waited)
+            return GrpcCaller(target, open_inputs(source, plan.seed), most, plan.timeout_s, on_done, self._tally.waited)
+        dialect = http_dialect(target, source, plan.seed)
+        return HttpCaller(target, dialect, most, plan.timeout_s, on_done, self._tally.waited)

@@ -72,7 +72,7 @@ def test_by_grpc_every_query_is_answered_as_well(run, tmp_path, options):
 
 
 @pytest.mark.usefixtures("loaded")
-@pytest.mark.parametrize("protocol", ["rest", "grpc"])
+@pytest.mark.parametrize("protocol", ["rest", "oip", "grpc"])
 def test_by_every_protocol_an_error_has_the_same_code(run, tmp_path, protocol):
     (tmp_path / "wrong.jsonl").write_text('"text"\n')
     bench(run, "load-sums", "--protocol", protocol, "--inputs", "wrong.jsonl", "--json", "figures.json")
@@ -131,7 +131,7 @@ def _read_until(terminal: int, words: bytes | None) -> bytes:
         (["load-sums", "--arrivals", "regular"], 2, "--arrivals is one of poisson, uniform, bursty, not 'regular'."),
         (["load-sums", "--closed", "--rate", "5"], 2, "--rate is of an open loop"),
         (["load-sums", "--rate", "0"], 1, "The rate must be more than 0"),
-        (["load-sums", "--protocol", "oip"], 2, "does not speak 'oip' yet"),
+        (["load-sums", "--protocol", "soap"], 2, "--protocol is one of rest, oip, grpc, not 'soap'."),
         (["load-sums", "--slo-ms", "0"], 1, "The SLO must be more than 0"),
         (["load-sums", "--concurrency", "0"], 1, "The number of connections must be more than 0"),
         (["load-sums", "--json", "nowhere/x.json"], 2, "there is no directory 'nowhere'"),
