@@ -42,6 +42,9 @@ def load(
         str, typer.Option(help="How they come: poisson, uniform or bursty.", metavar="KIND")
     ] = "poisson",
     protocol: Annotated[str, typer.Option(help="By which they come: rest, oip or grpc.", metavar="NAME")] = "rest",
+    stream: Annotated[
+        bool, typer.Option("--stream", help="With --protocol grpc: one stream, not a call for each query.")
+    ] = False,
     closed: Annotated[
         bool, typer.Option("--closed", help="A closed loop: callers that each wait for their answer.")
     ] = False,
@@ -81,10 +84,12 @@ def load(
         )
     _check_choice("--arrivals", arrivals, get_args(Arrivals))
     _check_choice("--protocol", protocol, get_args(Protocol))
+    if stream and protocol != "grpc":
+        raise BadUsage(f"--stream is of --protocol grpc, not of '{protocol}'.")
     _check_files(json_file, plot)
     with connection() as cl:
         info = cl.get_app_info(app_name)
-        target = _target(cl, app_name, protocol)
+        target = _target(cl, app_name, protocol, stream)
         source = InputSource(
             input_type=info["input_type"],
             width=width or _width(cl, info),
@@ -125,14 +130,14 @@ def _check_files(json_file: Path | None, plot: Path | None) -> None:
             raise BadUsage(f"'{path}' cannot be written: there is no directory '{path.parent}'.")
 
 
-def _target(cl: "Connection", app_name: str, protocol: str) -> "Target":
+def _target(cl: "Connection", app_name: str, protocol: str, stream: bool) -> "Target":
     from clipper.loadgen import Target  # noqa: PLC0415 (as above)
 
     if protocol == "grpc":
         address = urlsplit(f"grpc://{cl.session.grpc_address or cl.get_status()['grpc']}")
         if address.hostname is None or address.port is None:
             raise BadUsage("The server has no gRPC address; take --protocol rest.")
-        return Target(address.hostname, address.port, app_name, "grpc")
+        return Target(address.hostname, address.port, app_name, "grpc", stream)
     url = cl.session.query_url or cl.get_status()["query"]
     parts = urlsplit(url or "")
     if parts.scheme != "http" or not parts.hostname:
@@ -192,7 +197,8 @@ def _save(summary: "Summary", target: "Target", json_file: Path | None, plot: Pa
     import msgspec  # noqa: PLC0415 (as above)
 
     if json_file is not None:
-        of_run = {"application": target.application, "protocol": target.protocol, "plan": summary.plan}
+        asked = {"application": target.application, "protocol": target.protocol, "stream": target.stream}
+        of_run = asked | {"plan": summary.plan}
         text = msgspec.json.format(msgspec.json.encode(of_run | summary.to_json()))
         try:
             json_file.write_bytes(text + b"\n")

@@ -48,7 +48,7 @@ def load_view(target: Target, summary: Summary) -> Group:
 
 def _headline(target: Target, summary: Summary) -> Text:
     plan = summary.plan
-    line = Text.assemble((f"{target.application}  ", "bold"), _load(plan), f", {target.protocol}")
+    line = Text.assemble((f"{target.application}  ", "bold"), _load(plan), f", {target.spoken}")
     line.append(f", {summary.elapsed_s:.1f} of {plan.duration_s:g} s", "dim")
     line.append(f", {summary.connections} connections\n", "dim")
     share = summary.on_time[ANSWERED] / summary.due if summary.due else 0.0

@@ -9,17 +9,9 @@ from typing import Any, NamedTuple
 import grpc
 import grpc.aio
 
-from clipper.errors import Unreachable
 from clipper.loadgen.caller import OnDone
-from clipper.loadgen.inputs import JsonOf
-from clipper.loadgen.outcomes import ANSWERED, INTERRUPTED, TIMED_OUT, Outcome
-from clipper.loadgen.plan import Target
-from clipper.loadgen.rest import host_header
-from clipper.protocols import Messages
-
-_METHOD = "/clipper.v1.Clipper/Predict"
-_CONNECT_TIMEOUT_S = 5.0
-_messages = Messages("clipper.v1")
+from clipper.loadgen.grpc_messages import CONNECT_TIMEOUT_S, SERVICE, QueryOf, failure, messages, outcome, unreachable
+from clipper.loadgen.outcomes import INTERRUPTED, TIMED_OUT, Outcome
 
 
 class _Waiting(NamedTuple):
@@ -33,8 +25,8 @@ class GrpcCaller:
 
     def __init__(
         self,
-        target: Target,
-        inputs: JsonOf,
+        address: str,
+        queries: QueryOf,
         max_calls: int,
         timeout_s: float,
         on_done: OnDone,
@@ -43,9 +35,8 @@ class GrpcCaller:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """A caller without a connection; see `clipper.loadgen.caller` for the callbacks."""
-        self._application = target.application
-        self._address = host_header(target)
-        self._inputs = inputs
+        self._address = address
+        self._queries = queries
         self._max_calls = max_calls
         self._timeout_s = timeout_s
         self._on_done = on_done
@@ -54,7 +45,9 @@ class GrpcCaller:
         self._calls: dict[asyncio.Task[Outcome], float] = {}
         self._waiting: deque[_Waiting] = deque()
         self._channel = grpc.aio.insecure_channel(self._address)
-        self._predict: Any = self._channel.unary_unary(_METHOD, response_deserializer=_messages.Prediction.FromString)
+        self._predict: Any = self._channel.unary_unary(
+            f"{SERVICE}Predict", response_deserializer=messages.Prediction.FromString
+        )
 
     @property
     def connections(self) -> int:
@@ -73,11 +66,11 @@ class GrpcCaller:
             Unreachable: There is no server.
         """
         try:
-            async with asyncio.timeout(_CONNECT_TIMEOUT_S):
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await self._channel.channel_ready()
         except TimeoutError:
             await self._channel.close()
-            raise Unreachable(f"Cannot reach {self._address} for gRPC. Is the server up (clipper up)?") from None
+            raise unreachable(self._address) from None
 
     async def close(self) -> None:
         """Cancel what is under way, and disconnect."""
@@ -115,19 +108,7 @@ class GrpcCaller:
         left_s = due_s + self._timeout_s - self._clock()
         if left_s <= 0:
             return TIMED_OUT
-        query = _messages.PredictRequest(application=self._application, input={"json": self._inputs(index)})
         try:
-            reply = await self._predict(query.SerializeToString(), timeout=left_s)
+            return outcome(await self._predict(self._queries(index).SerializeToString(), timeout=left_s))
         except grpc.RpcError as error:
-            return _failure(error)
-        return f"default:{reply.default_explanation.partition(':')[0]}" if reply.default else ANSWERED
-
-
-def _failure(error: Any) -> Outcome:
-    for key, value in error.trailing_metadata() or ():
-        if key == "clipper-code":
-            return f"error:{value}"
-    if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return TIMED_OUT
-    kind = "lost" if error.code() is grpc.StatusCode.UNAVAILABLE else "error"
-    return f"{kind}:grpc_{error.code().name.lower()}"
+            return failure(error)

@@ -82,8 +82,9 @@ class HttpCaller:
                 self._idle.append(result)
             elif isinstance(result, OSError):
                 await self.close()
-                where = f"http://{self._target.host}:{self._target.port}"
-                raise Unreachable(f"Cannot reach {where}: {_reason(result)}. Is the server up (clipper up)?")
+                raise Unreachable(
+                    f"Cannot reach http://{self._target.address}: {_reason(result)}. Is the server up (clipper up)?"
+                )
             else:
                 raise result
         self._sweep()

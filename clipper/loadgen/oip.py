@@ -8,7 +8,6 @@ import msgspec
 from clipper.loadgen.inputs import BYTES, TensorOf
 from clipper.loadgen.outcomes import ANSWERED, UNREADABLE, Outcome, default_because
 from clipper.loadgen.plan import Target
-from clipper.loadgen.rest import host_header
 
 _ITEM_BYTES = {"FP64": 8, "FP32": 4, "INT32": 4}
 _length = struct.Struct("<I").pack
@@ -34,7 +33,7 @@ class OipDialect:
 
     def __init__(self, target: Target, tensors: TensorOf) -> None:
         self._start = (
-            f"POST /v2/models/{target.application}/infer HTTP/1.1\r\nHost: {host_header(target)}\r\n"
+            f"POST /v2/models/{target.application}/infer HTTP/1.1\r\nHost: {target.address}\r\n"
             "Content-Type: application/octet-stream\r\n"
         )
         self._tensors = tensors

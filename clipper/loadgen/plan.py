@@ -62,12 +62,23 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """Where queries go."""
+    """Where queries go; ``stream``: over one gRPC stream for each process, not by a call each."""
 
     host: str
     port: int
     application: str
     protocol: ProtocolName = "rest"
+    stream: bool = False
+
+    @property
+    def spoken(self) -> str:
+        """The protocol, for people: ``grpc stream`` is another load than ``grpc``."""
+        return f"{self.protocol} stream" if self.stream else self.protocol
+
+    @property
+    def address(self) -> str:
+        """Host and port, as URLs and the header ``Host`` have them."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 class InputSource(msgspec.Struct, frozen=True, kw_only=True):

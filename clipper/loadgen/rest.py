@@ -25,7 +25,7 @@ class RestDialect:
 
     def __init__(self, target: Target, inputs: JsonOf) -> None:
         self._head = (
-            f"POST /{target.application}/predict HTTP/1.1\r\nHost: {host_header(target)}\r\n"
+            f"POST /{target.application}/predict HTTP/1.1\r\nHost: {target.address}\r\n"
             "Content-Type: application/json\r\nContent-Length: "
         ).encode()
         self._inputs = inputs
@@ -44,9 +44,3 @@ class RestDialect:
         if status != HTTPStatus.OK:
             return f"error:{reply.code or f'http_{status}'}"
         return default_because(reply.default_explanation) if reply.default else ANSWERED
-
-
-def host_header(target: Target) -> str:
-    """Host and port as the header ``Host`` has them."""
-    host = f"[{target.host}]" if ":" in target.host else target.host
-    return f"{host}:{target.port}"

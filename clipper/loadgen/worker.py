@@ -18,7 +18,6 @@ from clipper.loadgen.caller import Caller, OnDone
 from clipper.loadgen.closed_loop import ClosedLoop
 from clipper.loadgen.dialect import http_dialect
 from clipper.loadgen.http_caller import HttpCaller
-from clipper.loadgen.inputs import open_inputs
 from clipper.loadgen.messages import Failed, Message, Progress, Ready, encode
 from clipper.loadgen.open_loop import OpenLoop
 from clipper.loadgen.plan import Assignment
@@ -132,8 +131,13 @@ class Worker:
         source = self._assignment.inputs
         most = plan.connections_of(self._assignment.process)
         if target.protocol == "grpc":
-            from clipper.loadgen.grpc_caller import GrpcCaller  # noqa: PLC0415  # its import takes a while
+            # The import of gRPC takes a while.
+            from clipper.loadgen.grpc_caller import GrpcCaller  # noqa: PLC0415
+            from clipper.loadgen.grpc_messages import open_queries  # noqa: PLC0415
+            from clipper.loadgen.grpc_stream_caller import GrpcStreamCaller  # noqa: PLC0415
 
-            return GrpcCaller(target, open_inputs(source, plan.seed), most, plan.timeout_s, on_done, self._tally.waited)
+            caller = GrpcStreamCaller if target.stream else GrpcCaller
+            queries = open_queries(target.application, source, plan.seed)
+            return caller(target.address, queries, most, plan.timeout_s, on_done, self._tally.waited)
         dialect = http_dialect(target, source, plan.seed)
         return HttpCaller(target, dialect, most, plan.timeout_s, on_done, self._tally.waited)

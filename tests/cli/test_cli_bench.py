@@ -9,10 +9,23 @@ import sys
 
 import pytest
 
+PROTOCOLS = {
+    "rest": ("--protocol", "rest"),
+    "oip": ("--protocol", "oip"),
+    "grpc": ("--protocol", "grpc"),
+    "grpc stream": ("--protocol", "grpc", "--stream"),
+}
+
+
+def total(rows):
+    if (rows[:, 0] < 0).any():
+        raise ValueError("negative")
+    return rows.sum(axis=1)
+
 
 @pytest.fixture(scope="module")
 def loaded(server):
-    server.deploy_model("total", 1, lambda rows: rows.sum(axis=1), input_type="doubles")
+    server.deploy_model("total", 1, total, input_type="doubles")
     server.register_application("load-sums", input_type="doubles", slo_ms=500, default_output=-1, models=["total"])
     server.register_application("load-nobody", input_type="doubles", slo_ms=500, default_output=-1)
     server.register_application("load-json", input_type="json", slo_ms=500)
@@ -27,29 +40,44 @@ def bench(run, app, *options):
 
 
 @pytest.mark.usefixtures("loaded")
-def test_every_query_is_answered_and_the_figures_are_printed_and_written(run, tmp_path):
-    done = bench(run, "load-sums", "--arrivals", "uniform", "--json", "figures.json", "--plot", "picture.png")
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_every_query_is_counted_once_by_what_became_of_it_and_the_figures_are_printed_and_written(
+    run, server, tmp_path, protocol
+):
+    """A model's answer, the default of one that raised, a refusal, in turn; and the server has seen as many."""
+    (tmp_path / "mixed.jsonl").write_text('[1, 2]\n[-1, 2]\n"text"\n')
+    before = answered_by(server)
+    options = ("--inputs", "mixed.jsonl", "--arrivals", "uniform", "--json", "figures.json", *PROTOCOLS[protocol])
+    done = bench(run, "load-sums", *options, *(("--plot", "picture.png") if protocol == "rest" else ()))
     assert done.returncode == 0, done.stderr
-    assert "load-sums  100 queries a second, uniform, rest, 0.5 of 0.5 s" in done.stdout
+    assert f"load-sums  100 queries a second, uniform, {protocol}, 0.5 of 0.5 s" in done.stdout
     assert "goodput within 500 ms" in done.stdout
     for title in ("P50 ms", "P90 ms", "P99 ms", "P99.9 ms", "Max ms", "Answered", "Defaults", "Errors", "Lost"):
         assert title in done.stdout
     figures = json.loads((tmp_path / "figures.json").read_text())
+    asked = figures["asked"]
+    assert asked == pytest.approx(49, abs=1)
+    third = {"answered": (asked + 2) // 3, "default": (asked + 1) // 3, "error": asked // 3, "lost": 0}
+    assert {kind: outcome["count"] for kind, outcome in figures["outcomes"].items()} == third
+    assert figures["outcomes"]["default"]["by_code"] == {"model_error": third["default"]}
+    assert figures["outcomes"]["error"]["by_code"] == {"invalid_input": third["error"]}
+    assert answered_by(server) - before == third["answered"] + third["default"]
     assert figures["plan"]["rate_qps"] == 100.0
-    assert figures["asked"] == figures["outcomes"]["answered"]["count"] == pytest.approx(49, abs=1)
     assert figures["latency_ms"]["answered"]["p50"] <= figures["latency_ms"]["answered"]["max"]
-    assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+    assert figures["goodput_qps"] <= figures["answered_qps"]
+    assert protocol != "rest" or (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+
+
+def answered_by(server):
+    (app,) = (app for app in server.get_status()["applications"] if app["name"] == "load-sums")
+    return sum(app["measured"]["total"].values())
 
 
 @pytest.mark.usefixtures("loaded")
 def test_the_server_counts_the_queries_that_the_generator_says_it_sent(run, server, tmp_path):
-    def queries():
-        (app,) = (app for app in server.get_status()["applications"] if app["name"] == "load-sums")
-        return sum(app["measured"]["total"].values())
-
-    before = queries()
+    before = answered_by(server)
     bench(run, "load-sums", "--processes", "2", "--json", "figures.json")
-    assert queries() - before == json.loads((tmp_path / "figures.json").read_text())["asked"] > 0
+    assert answered_by(server) - before == json.loads((tmp_path / "figures.json").read_text())["asked"] > 0
 
 
 @pytest.mark.usefixtures("loaded")
@@ -62,22 +90,28 @@ def test_defaults_are_shown_by_reason(run, tmp_path):
 
 
 @pytest.mark.usefixtures("loaded")
-@pytest.mark.parametrize("options", [["--arrivals", "uniform"], ["--concurrency", "1"]], ids=["many calls", "one call"])
-def test_by_grpc_every_query_is_answered_as_well(run, tmp_path, options):
-    done = bench(run, "load-sums", "--protocol", "grpc", "--json", "figures.json", *options)
+@pytest.mark.parametrize("protocol", ["grpc", "grpc stream"])
+def test_where_one_query_at_a_time_is_allowed_the_others_wait_and_are_answered(run, tmp_path, protocol):
+    done = bench(run, "load-sums", "--concurrency", "1", "--json", "figures.json", *PROTOCOLS[protocol])
     assert done.returncode == 0, done.stderr
-    assert ", grpc, 0.5 of 0.5 s" in done.stdout
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert figures["asked"] == figures["outcomes"]["answered"]["count"] > 20
 
 
 @pytest.mark.usefixtures("loaded")
-@pytest.mark.parametrize("protocol", ["rest", "oip", "grpc"])
-def test_by_every_protocol_an_error_has_the_same_code(run, tmp_path, protocol):
-    (tmp_path / "wrong.jsonl").write_text('"text"\n')
-    bench(run, "load-sums", "--protocol", protocol, "--inputs", "wrong.jsonl", "--json", "figures.json")
-    figures = json.loads((tmp_path / "figures.json").read_text())
-    assert figures["outcomes"]["error"]["by_code"] == {"invalid_input": figures["asked"]}
+def test_an_input_is_the_same_query_by_every_protocol(run, server):
+    """The first run fills the cache; the others draw the same inputs and ask no model."""
+
+    def batches():
+        (model,) = (model for model in server.get_status()["models"] if model["name"] == "total")
+        return model["versions"][0]["measured"]["batches"]
+
+    asked = []
+    for options in PROTOCOLS.values():
+        done = bench(run, "load-sums", "--distinct", "5", "--seed", "7", *options)
+        assert "Answered" in done.stdout
+        asked.append(batches())
+    assert asked == [asked[0]] * len(PROTOCOLS)
 
 
 @pytest.mark.usefixtures("loaded")
@@ -131,6 +165,7 @@ def _read_until(terminal: int, words: bytes | None) -> bytes:
         (["load-sums", "--arrivals", "regular"], 2, "--arrivals is one of poisson, uniform, bursty, not 'regular'."),
         (["load-sums", "--closed", "--rate", "5"], 2, "--rate is of an open loop"),
         (["load-sums", "--rate", "0"], 1, "The rate must be more than 0"),
+        (["load-sums", "--stream"], 2, "--stream is of --protocol grpc, not of 'rest'."),
         (["load-sums", "--protocol", "soap"], 2, "--protocol is one of rest, oip, grpc, not 'soap'."),
         (["load-sums", "--slo-ms", "0"], 1, "The SLO must be more than 0"),
         (["load-sums", "--concurrency", "0"], 1, "The number of connections must be more than 0"),
