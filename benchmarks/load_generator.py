@@ -59,6 +59,7 @@ def figures(case: Case, summary: Summary) -> dict[str, Any]:
         "asked_qps": summary.per_s(summary.due),
         "answered_qps": answered_qps,
         "generator_cpu": cpu,
+        "cpu_us_a_query": cpu / answered_qps * 1e6 if answered_qps else None,
         "qps_of_a_whole_core": answered_qps / cpu if cpu else None,
         "late_p50_ms": summary.delays.quantile_s(0.5) * 1e3,
         "late_p99_ms": summary.delays.quantile_s(0.99) * 1e3,
@@ -74,11 +75,12 @@ def row(result: dict[str, Any]) -> list[str]:
         f"{result['asked_qps']:,.0f}",
         f"{result['answered_qps']:,.0f}",
         f"{result['generator_cpu']:.0%}",
+        f"{result['cpu_us_a_query'] or 0:.1f}",
         *(f"{result[key]:.3f}" for key in ("late_p50_ms", "late_p99_ms", "latency_p50_ms", "latency_p99_ms")),
     ]
 
 
-COLUMNS = ("", "asked/s", "answered/s", "of a core", "late P50 ms", "late P99 ms", "P50 ms", "P99 ms")
+COLUMNS = ("", "asked/s", "answered/s", "of a core", "CPU us a query", "late P50 ms", "late P99 ms", "P50 ms", "P99 ms")
 
 
 def main() -> None:
