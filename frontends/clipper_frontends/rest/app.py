@@ -14,6 +14,7 @@ from clipper_frontends.rest.docs_page import add_docs
 from clipper_frontends.rest.documentation import HEALTH, METRICS, PREDICT, PREDICTED
 from clipper_frontends.rest.documentation_of_feedback import UPDATE, UPDATED
 from clipper_frontends.rest.failures import answer_failures, response
+from clipper_frontends.rest.infer_body import json_bytes_of
 from clipper_frontends.rest.lane import Lane
 from clipper_frontends.rest.oip_routes import add_oip
 from clipper_frontends.rest.presence import while_present
@@ -56,7 +57,7 @@ def create_query_app(lane: Lane, scrape: Scrape) -> FastAPI:
     async def predict(request: Request) -> Response:
         body = await request.body()
         try:
-            asked = lane.decode(request.path_params["app"], body)
+            asked = lane.decode(request.path_params["app"], body, json_bytes_of(request.headers.raw))
         except ClipperError as error:
             lane.counters.refused[error.code] += 1
             raise

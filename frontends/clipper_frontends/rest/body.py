@@ -1,5 +1,6 @@
 """The body of a prediction request to queries; the one validator of both roads."""
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -42,12 +43,9 @@ def decode_body(body: bytes, app: AskedApplication, reader: RowReader, arrived_s
     row = reader.only_input(body, app)
     if row is not None:
         return Query(app.name, row, arrived_s)
-    fields = _split(body)
-    options = _options(fields, app)
-    if ("input" in fields) == ("input_batch" in fields):
-        both = "both came" if "input" in fields else "neither came"
-        raise InvalidRequest(f"Exactly one of the fields 'input' and 'input_batch' is required; {both}.")
-    if "input" in fields:
+    fields = fields_of(body)
+    options = options_of(fields, app)
+    if asked_field(fields) == "input":
         return Query(app.name, reader.read(bytes(fields["input"]), app, "input"), arrived_s, **options)
     return [
         Query(app.name, reader.read(bytes(item), app, f"input_batch[{i}]"), arrived_s, **options)
@@ -55,7 +53,13 @@ def decode_body(body: bytes, app: AskedApplication, reader: RowReader, arrived_s
     ]
 
 
-def _split(body: bytes) -> dict[str, msgspec.Raw]:
+def fields_of(body: bytes) -> dict[str, msgspec.Raw]:
+    """The fields of a query, each as its text.
+
+    Raises:
+        InvalidJson: The body is not JSON.
+        InvalidRequest: It is no object, or has a field that no query has.
+    """
     if not body or body.isspace():
         raise InvalidJson('The body is empty; send a JSON object such as {"input": [1.0, 2.0]}.')
     try:
@@ -93,7 +97,24 @@ def _batch_items(text: msgspec.Raw) -> list[msgspec.Raw]:
     return items
 
 
-def _options(fields: dict[str, msgspec.Raw], app: AskedApplication) -> dict[str, Any]:
+def asked_field(fields: Mapping[str, msgspec.Raw]) -> str:
+    """Which of the two fields a query may ask with it has.
+
+    Raises:
+        InvalidRequest: It has both, or none.
+    """
+    if ("input" in fields) == ("input_batch" in fields):
+        both = "both came" if "input" in fields else "neither came"
+        raise InvalidRequest(f"Exactly one of the fields 'input' and 'input_batch' is required; {both}.")
+    return "input" if "input" in fields else "input_batch"
+
+
+def options_of(fields: Mapping[str, msgspec.Raw], app: AskedApplication) -> dict[str, Any]:
+    """What the other fields say about every query.
+
+    Raises:
+        InvalidRequest: One of them is out of range.
+    """
     options: dict[str, Any] = {}
     for name, text in fields.items():
         if name in _READERS:

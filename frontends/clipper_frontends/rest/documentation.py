@@ -84,8 +84,15 @@ APPLICATION: dict[str, Any] = {
     "description": "Name of the application.",
     "schema": {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "maxLength": 63},
 }
+_JSON_BYTES: dict[str, Any] = {
+    "name": "Inference-Header-Content-Length",
+    "in": "header",
+    "description": "The length of the JSON, where numbers follow it as an array's memory (row-major, little-endian); "
+    'the value of `input` or `input_batch` is then `{"datatype": "FP64", "shape": [10]}`.',
+    "schema": {"type": "integer", "minimum": 1},
+}
 PREDICT: dict[str, Any] = {
-    "parameters": [APPLICATION],
+    "parameters": [APPLICATION, _JSON_BYTES],
     "requestBody": {
         "required": True,
         "content": {

@@ -11,6 +11,7 @@ from clipper.engine.engine import Engine
 from clipper.engine.update import Update
 from clipper.errors import ClipperError, InternalError
 from clipper.frozen import MAX_NAME_CHARS
+from clipper_frontends.rest.array_body import decode_array_body
 from clipper_frontends.rest.body import decode_body
 from clipper_frontends.rest.exchange import Connection, Exchange, Line
 from clipper_frontends.rest.infer_body import InferBodyReader, json_bytes_of
@@ -33,8 +34,8 @@ _MAX_KNOWN_TARGETS = 1024
 class Route(NamedTuple):
     """What a request of the lane is for.
 
-    ``infer`` alone has a model's version, where it asks for one, and the length of the JSON that begins a body with
-    binary tensors behind it.
+    ``infer`` alone has a model's version, where it asks for one. ``json_bytes`` is the length of the JSON that
+    begins a body with tensors behind it, where a header says so.
     """
 
     verb: Verb
@@ -88,16 +89,20 @@ class Lane:
 
     def route_with_head(self, route: Route, headers: Sequence[tuple[bytes, bytes]]) -> Route:
         """The route of a request, with what its headers say about its body."""
-        return route if route.verb != "infer" else route._replace(json_bytes=json_bytes_of(headers))
+        json_bytes = json_bytes_of(headers) if route.verb != "update" else None
+        return route if json_bytes is None else route._replace(json_bytes=json_bytes)
 
-    def decode(self, name: str, body: bytes) -> Query | list[Query]:
-        """The queries of a body that is complete now.
+    def decode(self, name: str, body: bytes, json_bytes: int | None) -> Query | list[Query]:
+        """The queries of a body that is complete now; ``json_bytes`` as in `Route`.
 
         Raises:
             UnknownApplication: There is none of that name.
             BadRequest: The body is not what the application takes.
         """
-        return decode_body(body, self.engine.application(name), self.reader, self.clock())
+        app = self.engine.application(name)
+        if json_bytes is not None:
+            return decode_array_body(body, json_bytes, app, self.clock())
+        return decode_body(body, app, self.reader, self.clock())
 
     def refusal(self, error: Exception) -> Reply:
         """The reply to a request that did not become a query, or feedback."""

@@ -3,7 +3,6 @@
 from clipper.domain import Query
 from clipper.engine.answer import Answer
 from clipper.engine.ticket import Ticket
-from clipper_frontends.rest.body import decode_body
 from clipper_frontends.rest.lane import LaneExchange
 from clipper_frontends.rest.reply import prediction, reply_of_error
 from clipper_frontends.rest.submission import BatchSubmission
@@ -18,7 +17,7 @@ class PredictExchange(LaneExchange):
         """Ask the engine; it may answer before this returns."""
         lane = self._lane
         try:
-            asked = decode_body(body, lane.engine.application(self._route.application), lane.reader, lane.clock())
+            asked = lane.decode(self._route.application, body, self._route.json_bytes)
             if isinstance(asked, Query):
                 ticket = lane.engine.submit(asked, self._on_answer)
                 if not self.done:
