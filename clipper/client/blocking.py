@@ -8,11 +8,23 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 import httpx
 
-from clipper.client.http import BROKEN, client_options, failures_as_ours, open_session, payload, url_of
+from clipper.client.blocking_pool import BlockingPool
+from clipper.client.http import (
+    BROKEN,
+    DEFAULT_CONNECT_TIMEOUT_S,
+    DEFAULT_MAX_CONNECTIONS,
+    DEFAULT_TIMEOUT_S,
+    client_options,
+    failures_as_ours,
+    open_session,
+    payload,
+    url_of,
+)
 from clipper.client.operations import applications, deployment, external, feedback, models, queries, rehearsal
 from clipper.client.prediction import Prediction
 from clipper.client.signatures import describe_as
 from clipper.client.steps import Call, Pause, Protocol, Reply, Request, Session, Step, Steps, Work
+from clipper.client.wire import is_direct
 
 if TYPE_CHECKING:
     from clipper.client.channels import BlockingChannel
@@ -44,13 +56,18 @@ class Connection:
         token: str | None = None,
         query_url: str | None = None,
         *,
-        timeout_s: float = 30.0,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        connect_timeout_s: float = DEFAULT_CONNECT_TIMEOUT_S,
+        max_connections: int = DEFAULT_MAX_CONNECTIONS,
         protocol: Protocol = "rest",
         grpc_address: str | None = None,
     ) -> None:
         self.session = open_session(url, token, query_url, grpc_address, protocol)
         self._timeout_s = timeout_s
-        self._client = httpx.Client(**client_options(self.session, timeout_s))
+        self._connect_timeout_s = connect_timeout_s
+        self._max_connections = max_connections
+        self._pool: BlockingPool | None = None
+        self._client = httpx.Client(**client_options(self.session, timeout_s, connect_timeout_s))
         self._grpc: BlockingChannel | None = None
         self._opening = threading.Lock()
 
@@ -63,6 +80,8 @@ class Connection:
     def close(self) -> None:
         """Close the connections to the server; this object is of no use afterwards."""
         self._client.close()
+        if self._pool is not None:
+            self._pool.close()
         if self._grpc is not None:
             self._grpc.close()
 
@@ -91,6 +110,8 @@ class Connection:
         return None
 
     def _send(self, request: Request) -> Reply:
+        if request.to == "query" and (pool := self._query_pool()) is not None:
+            return pool.ask(request)
         url = url_of(request, self.session)
         with failures_as_ours(url), payload(request, self.session, self._timeout_s) as options:
             try:
@@ -99,7 +120,20 @@ class Connection:
                 if not request.repeatable:
                     raise
                 response = self._client.request(request.method, url, **options)
+                return Reply(response.status_code, response.content, repeated=True)
             return Reply(response.status_code, response.content)
+
+    def _query_pool(self) -> BlockingPool | None:
+        """Connections to the query address; None where queries take httpx's road, which knows of proxies."""
+        url = self.session.query_url or ""
+        with self._opening:
+            if self._pool is None or self._pool.url != url:
+                if not is_direct(url):
+                    return None
+                if self._pool is not None:
+                    self._pool.close()
+                self._pool = BlockingPool(url, self._timeout_s, self._connect_timeout_s, self._max_connections)
+            return self._pool
 
     predict = _method(queries.predict)
     predict_batch = _method(queries.predict_batch)

@@ -11,9 +11,13 @@ from urllib.parse import urlsplit
 import httpx
 
 from clipper.client.steps import Protocol, Request, Session, Upload
+from clipper.client.wire import JSON_BYTES_HEADER
 from clipper.errors import InvalidRequest, Unreachable
 from clipper.settings import LOOPBACK_HOSTS
 
+DEFAULT_TIMEOUT_S = 30.0
+DEFAULT_CONNECT_TIMEOUT_S = 5.0
+DEFAULT_MAX_CONNECTIONS = 100
 DEFAULT_URL = "http://127.0.0.1:1338"
 UPLOAD_TIMEOUT_S = 600.0
 """How long the server may take to unpack and check an artifact once it is there."""
@@ -55,12 +59,13 @@ def open_session(
     return Session(admin_address(url), token, address(query_url) if query_url else None, grpc_address, protocol)
 
 
-def client_options(session: Session, timeout_s: float) -> dict[str, Any]:
+def client_options(session: Session, timeout_s: float, connect_timeout_s: float) -> dict[str, Any]:
     """Keyword arguments of either httpx client.
 
     A proxy named in the environment is for the world outside, not for a server on this machine.
     """
-    return {"timeout": timeout_s, "trust_env": urlsplit(session.admin_url).hostname not in LOOPBACK_HOSTS}
+    timeout = httpx.Timeout(timeout_s, connect=min(connect_timeout_s, timeout_s))
+    return {"timeout": timeout, "trust_env": urlsplit(session.admin_url).hostname not in LOOPBACK_HOSTS}
 
 
 def url_of(request: Request, session: Session) -> str:
@@ -85,6 +90,8 @@ def payload(request: Request, session: Session, timeout_s: float) -> Iterator[di
         return
     if request.body is not None:
         headers["Content-Type"] = "application/json"
+        if request.json_bytes is not None:
+            headers |= {"Content-Type": "application/octet-stream", JSON_BYTES_HEADER: str(request.json_bytes)}
         options["content"] = request.body
     yield options
 

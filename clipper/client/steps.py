@@ -33,8 +33,9 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One HTTP request to the admin or the query address. ``body`` is encoded JSON.
+    """One HTTP request to the admin or the query address.
 
+    ``body`` is encoded JSON; where an array's memory is behind it, ``json_bytes`` is the length of the JSON.
     ``repeatable`` says that a second sending does no harm, should the connection break in the middle of the first.
     """
 
@@ -44,6 +45,7 @@ class Request:
     upload: Upload | None = None
     params: Mapping[str, str] = field(default_factory=dict)
     to: Literal["admin", "query"] = "admin"
+    json_bytes: int | None = None
     repeatable: bool = False
 
 
@@ -72,10 +74,11 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A server's answer."""
+    """A server's answer; ``repeated`` to the second sending, of which the first may have reached the server, too."""
 
     status: int
     body: bytes
+    repeated: bool = False
 
     def json(self) -> Any:
         """The body.
