@@ -99,9 +99,8 @@ class BlockingPool:
             raise place.unreachable(reason_of(error)) from None
         try:
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return _Connection(
-                raw if place.tls is None else place.tls.wrap_socket(raw, server_hostname=place.host), self._place
-            )
+            tls = place.tls
+            return _Connection(raw if tls is None else tls.wrap_socket(raw, server_hostname=place.host), place)
         except OSError as error:
             raw.close()
             raise place.unreachable(reason_of(error)) from None
@@ -129,23 +128,10 @@ class _Connection:
             Unreachable: It ended in the middle of it.
             TimeoutError: The deadline passed.
         """
-        failure = "it was closed"
-        try:
-            self._wait(deadline_s)
-            self._socket.sendall(data)
-        except TimeoutError:
-            raise
-        except OSError as error:  # a server that refuses a large body answers before it has read all of it
-            failure = reason_of(error)
+        failure = self._send(data, deadline_s)
         reader = ReplyReader()
         try:
-            while not reader.complete:
-                self._wait(deadline_s)
-                received = self._socket.recv(_RECEIVED_AT_ONCE)
-                if received:
-                    reader.feed(received)
-                elif not reader.end():
-                    break
+            self._receive(reader, deadline_s)
         except TimeoutError:
             raise
         except OSError as error:
@@ -157,6 +143,26 @@ class _Connection:
         if reader.begun:
             raise self._place.broke(f"{failure} in the middle of the answer")
         raise Broken(failure)
+
+    def _send(self, data: bytes, deadline_s: float) -> str:
+        """Why the other side would be gone. A server that refuses a large body answers before it has read all of it."""
+        try:
+            self._wait(deadline_s)
+            self._socket.sendall(data)
+        except TimeoutError:
+            raise
+        except OSError as error:
+            return reason_of(error)
+        return "it was closed"
+
+    def _receive(self, reader: ReplyReader, deadline_s: float) -> None:
+        while not reader.complete:
+            self._wait(deadline_s)
+            received = self._socket.recv(_RECEIVED_AT_ONCE)
+            if received:
+                reader.feed(received)
+            elif not reader.end():
+                return
 
     def _wait(self, deadline_s: float) -> None:
         left_s = deadline_s - time.monotonic()

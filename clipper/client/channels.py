@@ -1,6 +1,7 @@
 """Calls to ``clipper.v1.Clipper``, blocking and awaited, and gRPC's failures as ours."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ import grpc.aio
 
 from clipper.client.messages import bundles, prediction, reply_class, stream_request
 from clipper.client.prediction import Prediction
-from clipper.client.steps import Call
+from clipper.client.steps import Call, Called
 from clipper.errors import ClipperError, TooLarge, Unreachable, from_json
 
 _PATH = "/clipper.v1.Clipper/"
@@ -36,16 +37,17 @@ class BlockingChannel:
         """Cancel what is under way and disconnect."""
         self._channel.close()
 
-    def call(self, step: Call) -> Any:
+    def call(self, step: Call) -> Called:
         """The reply to one call; a second attempt where the connection broke and a repeat does no harm."""
         method = self._methods.unary(step.method)
+        end_s = time.monotonic() + self._timeout_s
         try:
             try:
-                return method(step.message, timeout=self._timeout_s)
+                return Called(method(step.message, timeout=self._timeout_s))
             except grpc.RpcError as error:
                 if not (step.repeatable and _broke(error)):
                     raise
-            return method(step.message, timeout=self._timeout_s)
+            return Called(method(step.message, timeout=max(0.0, end_s - time.monotonic())), repeated=True)
         except grpc.RpcError as error:
             raise as_ours(error, self._address) from None
 
@@ -89,16 +91,17 @@ class AsyncChannel:
         """Cancel what is under way and disconnect."""
         await self._channel.close()
 
-    async def call(self, step: Call) -> Any:
+    async def call(self, step: Call) -> Called:
         """See `BlockingChannel.call`. Cancelling it cancels the query in the server."""
         method = self._methods.unary(step.method)
+        end_s = time.monotonic() + self._timeout_s
         try:
             try:
-                return await method(step.message, timeout=self._timeout_s)
+                return Called(await method(step.message, timeout=self._timeout_s))
             except grpc.RpcError as error:
                 if not (step.repeatable and _broke(error)):
                     raise
-            return await method(step.message, timeout=self._timeout_s)
+            return Called(await method(step.message, timeout=max(0.0, end_s - time.monotonic())), repeated=True)
         except grpc.RpcError as error:
             raise as_ours(error, self._address) from None
 

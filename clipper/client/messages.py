@@ -5,13 +5,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+from clipper.client.arrays import is_array
+from clipper.client.feedback import Rejected
 from clipper.client.prediction import Prediction
-from clipper.errors import from_json
+from clipper.errors import ClipperError, InvalidRequest, from_json
 from clipper.json_encoding import encode
 from clipper.protocols import Messages
 
 _messages = Messages("clipper.v1")
 _MAX_EXACT_INTEGER = 2**53
+_FEEDBACK_FIELDS = ("query_id", "input", "label", "uid", "update_id")
 AT_ONCE = 64
 """Queries to a message of a stream, where so many are there."""
 
@@ -44,18 +47,13 @@ def bundles(xs: Iterable[Any]) -> Iterable[Sequence[Any]]:
 
 def reply_class(method: str) -> Any:
     """What a method is answered with."""
-    replies = {"Predict": "Prediction", "PredictBatch": "PredictBatchReply", "PredictStream": "PredictStreamReply"}
-    return getattr(_messages, replies[method])
+    return getattr(_messages, "Prediction" if method == "Predict" else f"{method}Reply")
 
 
 def prediction(message: Any) -> Prediction:
     """The prediction that a ``Prediction`` stands for."""
     if message.HasField("error"):
-        error = message.error
-        body: dict[str, Any] = {"code": error.code, "error": error.message}
-        if error.HasField("retry_after_ms"):
-            body["retry_after_ms"] = error.retry_after_ms
-        return Prediction(message.query_id, None, error=from_json(None, body))
+        return Prediction(message.query_id, None, error=_error(message.error))
     of_ensemble = message.HasField("confidence")
     return Prediction(
         query_id=message.query_id,
@@ -70,15 +68,63 @@ def prediction(message: Any) -> Prediction:
     )
 
 
+def feedback(fields: Mapping[str, Any], where: str = "") -> Any:
+    """A ``Feedback`` of the arguments of ``update``; ``where`` is put before the names of fields in errors.
+
+    Raises:
+        InvalidRequest: No message can be this: it has an unknown field, no label, or not one of query_id and input.
+        InvalidInput: The input or the label has no form in JSON.
+    """
+    for name in fields:
+        if name not in _FEEDBACK_FIELDS:
+            known = ", ".join(_FEEDBACK_FIELDS)
+            raise InvalidRequest(f"'{where}{name}' is not a field of feedback; its fields are {known}.")
+    if "label" not in fields:
+        raise InvalidRequest(f"'{where}label' is missing: it says what the right answer was.")
+    if ("query_id" in fields) == ("input" in fields):
+        both = "both came" if "input" in fields else "neither came"
+        raise InvalidRequest(f"Exactly one of '{where}query_id' and '{where}input' is required; {both}.")
+    given = dict(fields) | {"label": json_of(fields["label"], "label")}
+    for name in {"query_id", "uid", "update_id"} & given.keys():
+        if not isinstance(given[name], str) or not given[name]:
+            raise InvalidRequest(f"'{where}{name}' must be a string that is not empty, got {given[name]!r}.")
+    return _messages.Feedback(**given | ({"input": _input(given["input"])} if "input" in given else {}))
+
+
+def update_request(app: str, updates: Sequence[Any]) -> Any:
+    """An ``UpdateRequest``."""
+    return _messages.UpdateRequest(application=app, updates=updates)
+
+
+def rejected(reply: Any) -> list[Rejected]:
+    """What an ``UpdateReply`` says was not accepted."""
+    return [Rejected(one.index, _error(one.error)) for one in reply.rejected]
+
+
+def json_of(value: Any, name: str) -> bytes:
+    """One value as JSON; ``name`` names it in the error.
+
+    Raises:
+        InvalidInput: It has no form in JSON.
+    """
+    return encode({name: value})[len(name) + 4 : -1]
+
+
+def _error(message: Any) -> ClipperError:
+    body: dict[str, Any] = {"code": message.code, "error": message.message}
+    if message.HasField("retry_after_ms"):
+        body["retry_after_ms"] = message.retry_after_ms
+    return from_json(None, body)
+
+
 def _input(x: Any) -> Any:
     """Arrays and bytes as their memory; everything else as JSON, which every input type has."""
     if isinstance(x, bytes | bytearray | memoryview):
         return _messages.Input(data=bytes(x))
-    kind = getattr(getattr(x, "dtype", None), "kind", "")
-    if kind not in tuple("fiu") or x.ndim != 1:
-        return _messages.Input(json=encode(x))
+    if not is_array(x) or x.ndim != 1 or (kind := x.dtype.kind) not in tuple("fiu"):
+        return _messages.Input(json=json_of(x, "input"))
     if x.dtype.name == "float32":
         return _messages.Input(floats=x.astype("<f4", copy=False).tobytes())
     if kind == "f" or not x.size or (abs(int(x.min())) <= _MAX_EXACT_INTEGER >= abs(int(x.max()))):
         return _messages.Input(doubles=x.astype("<f8", copy=False).tobytes())
-    return _messages.Input(json=encode(x))
+    return _messages.Input(json=json_of(x, "input"))

@@ -51,11 +51,19 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call to the gRPC address; comes to the reply's message. ``repeatable`` as with `Request`."""
+    """One call to the gRPC address; comes to a `Called`. ``repeatable`` as with `Request`."""
 
     method: str
     message: Any
     repeatable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """The message that a call was answered with. ``repeated`` as with `Reply`."""
+
+    message: Any
+    repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +114,11 @@ Steps: TypeAlias = Generator[Step, Any, T]
 class Session:
     """What the operations of one connection share: where the server is, and the query addresses once they are known.
 
-    ``protocol`` is what predictions are asked by; ``grpc_address`` is ``host:port``.
+    ``protocol`` is what predictions and feedback go by; ``grpc_address`` is ``host:port``; ``takes_arrays`` turns false
+    when a server is found to take nothing but JSON.
     """
 
-    __slots__ = ("admin_url", "grpc_address", "protocol", "query_url", "token")
+    __slots__ = ("admin_url", "grpc_address", "protocol", "query_url", "takes_arrays", "token")
 
     def __init__(
         self,
@@ -124,3 +133,4 @@ class Session:
         self.query_url = query_url
         self.grpc_address = grpc_address
         self.protocol = protocol
+        self.takes_arrays = True

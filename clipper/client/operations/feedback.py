@@ -4,10 +4,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from clipper.client.feedback import Rejected, UpdateResult
-from clipper.client.operations.queries import query
+from clipper.client.operations.queries import grpc_address, post
 from clipper.client.paths import path
-from clipper.client.steps import Request, Session, Steps
-from clipper.errors import from_json
+from clipper.client.steps import Call, Request, Session, Steps
+from clipper.errors import DuplicateFeedback, InvalidRequest, from_json
+from clipper.json_encoding import encode
 
 
 def update(  # noqa: D417 (the connection passes itself)
@@ -43,10 +44,18 @@ def update(  # noqa: D417 (the connection passes itself)
         StoreUnavailable: It cannot be committed now; try again.
     """
     optional = {"query_id": query_id, "input": input, "uid": uid, "update_id": update_id}
-    fields = {key: value for key, value in optional.items() if value is not None}
-    # Sent again, feedback with an identity of its own cannot count twice; but the second reply would be a 409.
-    body = yield from query(session, app, "update", {**fields, "label": label}, repeatable=False)
-    return int(body["accepted"])
+    fields = {key: value for key, value in optional.items() if value is not None} | {"label": label}
+    # Sent again, feedback with a name of its own cannot count twice.
+    repeatable = query_id is not None or update_id is not None
+    if session.protocol == "grpc":
+        return (yield from _update_by_grpc(session, app, fields, repeatable))
+    reply = yield from post(session, app, "update", encode(fields), repeatable=repeatable)
+    try:
+        return int(reply.json()["accepted"])
+    except DuplicateFeedback:
+        if not reply.repeated:
+            raise
+        return 1  # the first sending was committed, and only its acknowledgement was lost
 
 
 def update_many(  # noqa: D417 (the connection passes itself)
@@ -62,9 +71,45 @@ def update_many(  # noqa: D417 (the connection passes itself)
         UnknownApplication: There is no such application.
         StoreUnavailable: None of them can be committed now; try again.
     """
-    body = yield from query(session, app, "update", {"updates": [dict(one) for one in updates]}, repeatable=False)
+    if session.protocol == "grpc":
+        return (yield from _update_many_by_grpc(session, app, updates))
+    reply = yield from post(
+        session, app, "update", encode({"updates": [dict(one) for one in updates]}), repeatable=False
+    )
+    body = reply.json()
     rejected = tuple(Rejected(one["index"], from_json(None, one)) for one in body.get("rejected", ()))
     return UpdateResult(int(body["accepted"]), rejected)
+
+
+def _update_by_grpc(session: Session, app: str, fields: Mapping[str, Any], repeatable: bool) -> Steps[int]:
+    from clipper.client import messages  # noqa: PLC0415  # gRPC is not imported by programs that do not use it
+
+    request = messages.update_request(app, [messages.feedback(fields)])
+    yield from grpc_address(session)
+    called = yield Call("Update", request, repeatable=repeatable)
+    for rejected in messages.rejected(called.message):
+        if not (called.repeated and isinstance(rejected.error, DuplicateFeedback)):
+            raise rejected.error
+    return 1
+
+
+def _update_many_by_grpc(session: Session, app: str, updates: Iterable[Mapping[str, Any]]) -> Steps[UpdateResult]:
+    """What no message can be is rejected here, as the server rejects it by REST."""
+    from clipper.client import messages  # noqa: PLC0415  # as above
+
+    sent, places, rejected = [], [], []
+    for i, fields in enumerate(updates):
+        try:
+            sent.append(messages.feedback(fields, f"updates[{i}]."))
+            places.append(i)
+        except InvalidRequest as error:
+            rejected.append(Rejected(i, error))
+    if rejected and not sent:
+        return UpdateResult(0, tuple(rejected))
+    yield from grpc_address(session)
+    called = yield Call("Update", messages.update_request(app, sent))
+    rejected += [Rejected(places[one.index], one.error) for one in messages.rejected(called.message)]
+    return UpdateResult(called.message.accepted, tuple(sorted(rejected, key=lambda one: one.index)))
 
 
 def get_feedback(
