@@ -1,7 +1,6 @@
 """Connections for queries that are kept between them, for one event loop."""
 
 import asyncio
-import os
 
 import httptools
 
@@ -23,7 +22,6 @@ class AsyncPool:
         self._max_connections = max_connections
         self._free = asyncio.Semaphore(max_connections)
         self._idle: list[_Connection] = []
-        self._process = os.getpid()
         self._closed = False
 
     def close(self) -> None:
@@ -79,8 +77,6 @@ class AsyncPool:
         return reader.reply(repeated=repeated)
 
     def _idle_one(self) -> "_Connection | None":
-        if self._process != os.getpid():  # a child must not speak on its parent's connections
-            self._process, self._idle = os.getpid(), []
         while self._idle:
             connection = self._idle.pop()
             if connection.is_usable:
@@ -139,6 +135,7 @@ class _Connection(asyncio.Protocol):
             self._finish()
 
     def eof_received(self) -> bool:
+        self.is_usable = False
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:

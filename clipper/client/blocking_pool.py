@@ -77,7 +77,9 @@ class BlockingPool:
 
     def _idle_one(self) -> "_Connection | None":
         if self._process != os.getpid():  # a child must not speak on its parent's connections
-            self._process, self._idle = os.getpid(), []
+            self._process, parents, self._idle = os.getpid(), self._idle, []
+            for connection in parents:
+                connection.close()  # the parent's end of it stays open
         while self._idle:
             try:
                 connection = self._idle.pop()

@@ -1,5 +1,6 @@
 """HTTP/1.1 as bytes: how a query is written, how its answer is read, and where both go."""
 
+import os
 import ssl
 from typing import NamedTuple, Self
 from urllib.parse import urlsplit
@@ -80,7 +81,7 @@ def is_direct(url: str) -> bool:
 class ReplyReader:
     """Reads one reply, however its body is delimited."""
 
-    __slots__ = ("_body", "_delimited", "_parser", "begun", "complete")
+    __slots__ = ("_body", "_delimited", "_parser", "begun", "complete", "keeps_alive")
 
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
@@ -88,6 +89,8 @@ class ReplyReader:
         self._delimited = False
         self.begun = False
         self.complete = False
+        self.keeps_alive = False
+        """Whether another request may follow on the connection."""
 
     def feed(self, data: bytes) -> None:
         """Bytes came.
@@ -107,11 +110,6 @@ class ReplyReader:
         """What came."""
         return Reply(self._parser.get_status_code(), b"".join(self._body), repeated)
 
-    @property
-    def keeps_alive(self) -> bool:
-        """Whether another request may follow on the connection."""
-        return bool(self._delimited and self._parser.should_keep_alive())
-
     def on_header(self, name: bytes, _value: bytes) -> None:
         """Of the parser."""
         if name.lower() in {b"content-length", b"transfer-encoding"}:
@@ -122,10 +120,13 @@ class ReplyReader:
         self._body.append(data)
 
     def on_message_complete(self) -> None:
-        """Of the parser."""
+        """Of the parser, which knows only now whether the connection stays open."""
         self.complete = True
+        self.keeps_alive = self._delimited and self._parser.should_keep_alive()
 
 
 def reason_of(error: BaseException) -> str:
     """The operating system's words where there are any."""
+    if isinstance(error, ConnectionError) and error.errno:  # asyncio has words of its own
+        return os.strerror(error.errno).lower()
     return (getattr(error, "strerror", None) or str(error) or type(error).__name__).rstrip(".").lower()

@@ -79,7 +79,7 @@ def predict_batch(
 
 
 def _asked(session: Session, app: str, field: str, x: Any, options: Mapping[str, Any]) -> Steps[dict[str, Any]]:
-    """The answer to ``x``; of an array the memory is sent, unless the server is one that takes only JSON."""
+    """The answer to ``x``; numbers go as memory where they can, unless the server is one that takes only JSON."""
     memory = memory_of(x) if session.takes_arrays else None
     if memory is not None:
         head = encode({field: memory.description, **options})
