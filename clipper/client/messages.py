@@ -8,12 +8,12 @@ from typing import Any
 from clipper.client.arrays import is_array
 from clipper.client.feedback import Rejected
 from clipper.client.prediction import Prediction
-from clipper.errors import ClipperError, InvalidRequest, from_json
+from clipper.errors import BadRequest, ClipperError, from_json
 from clipper.json_encoding import encode
 from clipper.protocols import Messages
 
 _messages = Messages("clipper.v1")
-_MAX_EXACT_INTEGER = 2**53
+_MIN_I32, _MAX_I32 = -(2**31), 2**31 - 1
 _FEEDBACK_FIELDS = ("query_id", "input", "label", "uid", "update_id")
 AT_ONCE = 64
 """Queries to a message of a stream, where so many are there."""
@@ -72,22 +72,22 @@ def feedback(fields: Mapping[str, Any], where: str = "") -> Any:
     """A ``Feedback`` of the arguments of ``update``; ``where`` is put before the names of fields in errors.
 
     Raises:
-        InvalidRequest: No message can be this: it has an unknown field, no label, or not one of query_id and input.
+        BadRequest: No message can be this: it has an unknown field, no label, or not one of query_id and input.
         InvalidInput: The input or the label has no form in JSON.
     """
     for name in fields:
         if name not in _FEEDBACK_FIELDS:
             known = ", ".join(_FEEDBACK_FIELDS)
-            raise InvalidRequest(f"'{where}{name}' is not a field of feedback; its fields are {known}.")
+            raise BadRequest(f"'{where}{name}' is not a field of feedback; its fields are {known}.")
     if "label" not in fields:
-        raise InvalidRequest(f"'{where}label' is missing: it says what the right answer was.")
+        raise BadRequest(f"'{where}label' is missing: it says what the right answer was.")
     if ("query_id" in fields) == ("input" in fields):
         both = "both came" if "input" in fields else "neither came"
-        raise InvalidRequest(f"Exactly one of '{where}query_id' and '{where}input' is required; {both}.")
+        raise BadRequest(f"Exactly one of '{where}query_id' and '{where}input' is required; {both}.")
     given = dict(fields) | {"label": json_of(fields["label"], "label")}
     for name in {"query_id", "uid", "update_id"} & given.keys():
         if not isinstance(given[name], str) or not given[name]:
-            raise InvalidRequest(f"'{where}{name}' must be a string that is not empty, got {given[name]!r}.")
+            raise BadRequest(f"'{where}{name}' must be a string that is not empty, got {given[name]!r}.")
     return _messages.Feedback(**given | ({"input": _input(given["input"])} if "input" in given else {}))
 
 
@@ -125,6 +125,8 @@ def _input(x: Any) -> Any:
         return _messages.Input(json=json_of(x, "input"))
     if x.dtype.name == "float32":
         return _messages.Input(floats=x.astype("<f4", copy=False).tobytes())
-    if kind == "f" or not x.size or (abs(int(x.min())) <= _MAX_EXACT_INTEGER >= abs(int(x.max()))):
+    if kind == "f":
         return _messages.Input(doubles=x.astype("<f8", copy=False).tobytes())
+    if x.size and int(x.min()) >= _MIN_I32 and int(x.max()) <= _MAX_I32:
+        return _messages.Input(integers=x.astype("<i4", copy=False).tobytes())
     return _messages.Input(json=json_of(x, "input"))

@@ -4,6 +4,8 @@ import pytest
 
 import clipper
 
+PROTOCOLS = ("rest", "grpc")
+
 
 @pytest.fixture(scope="session")
 def cl() -> Iterator[clipper.Connection]:
@@ -24,3 +26,10 @@ def summed(batch):
     if (batch[:, 0] < 0).any():
         raise ValueError("negative")
     return batch.sum(axis=1)
+
+
+@pytest.fixture(scope="session", params=PROTOCOLS)
+def by_protocol(request, cl) -> Iterator[clipper.Connection]:
+    """A connection by each protocol, to the same server."""
+    with clipper.connect(cl.session.admin_url, protocol=request.param) as connection:
+        yield connection

@@ -122,7 +122,7 @@ class ScriptedServer:
         while not self.ended.is_set():
             head, end, rest = received.partition(b"\r\n\r\n")
             if end:
-                length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0] or 0)
+                length = int(head.lower().partition(b"\r\ncontent-length:")[2].split(b"\r\n")[0] or 0)
                 if len(rest) >= length:
                     yield head, rest[:length]
                     received = rest[length:]

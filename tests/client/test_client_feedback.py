@@ -34,11 +34,11 @@ def app(cl, models) -> str:
     return name
 
 
-def test_feedback_on_a_prediction_is_accepted_once(cl, app):
+def test_feedback_on_a_prediction_is_accepted_once(cl, by_protocol, app):
     answer = cl.predict(app, [1.0])
-    assert cl.update(app, query_id=answer.query_id, label=0) == 1
+    assert by_protocol.update(app, query_id=answer.query_id, label=0) == 1
     with pytest.raises(clipper.DuplicateFeedback, match="counts once"):
-        cl.update(app, query_id=answer.query_id, label=0)
+        by_protocol.update(app, query_id=answer.query_id, label=0)
 
 
 def test_feedback_changes_what_is_served(cl, app):
@@ -50,31 +50,85 @@ def test_feedback_changes_what_is_served(cl, app):
     assert outputs.count(2) > 40
 
 
-def test_feedback_by_input_with_an_update_id_counts_once(cl, app):
-    assert cl.update(app, input=[1.0], label=0, uid="user-7", update_id="order-17") == 1
+def test_feedback_by_input_with_an_update_id_counts_once(cl, by_protocol, app):
+    assert by_protocol.update(app, input=[1.0], label=0, uid="user-7", update_id="order-17") == 1
     with pytest.raises(clipper.DuplicateFeedback, match="order-17"):
-        cl.update(app, input=[1.0], label=0, uid="user-7", update_id="order-17")
+        by_protocol.update(app, input=[1.0], label=0, uid="user-7", update_id="order-17")
     assert cl.get_selection(app, uid="user-7")["feedbacks"] == 1
     assert cl.get_selection(app, uid="user-8")["feedbacks"] == 0
 
 
-def test_what_is_no_query_of_this_application_says_how_to_go_on(cl, app):
+def test_what_is_no_query_of_this_application_says_how_to_go_on(by_protocol, app):
     with pytest.raises(clipper.UnknownQuery, match="send the input instead"):
-        cl.update(app, query_id="nonsense", label=0)
+        by_protocol.update(app, query_id="nonsense", label=0)
 
 
-def test_a_label_that_cannot_be_compared_is_refused(cl, app):
+def test_a_label_that_cannot_be_compared_is_refused(by_protocol, app):
     with pytest.raises(clipper.InvalidLabel, match="label"):
-        cl.update(app, input=[1.0], label="cat")
+        by_protocol.update(app, input=[1.0], label="cat")
 
 
-def test_a_list_is_accepted_piece_by_piece(cl, app):
+def test_a_list_is_accepted_piece_by_piece(cl, by_protocol, app):
     answer = cl.predict(app, [1.0])
     by_query = {"query_id": answer.query_id, "label": 0}
-    result = cl.update_many(app, [by_query, by_query, {"input": [2.0], "label": 1}, {"input": ["x"], "label": 1}])
+    result = by_protocol.update_many(
+        app, [by_query, by_query, {"input": [2.0], "label": 1}, {"input": ["x"], "label": 1}]
+    )
     assert result.accepted == 2
     assert [(one.index, one.error.code) for one in result.rejected] == [(1, "duplicate_feedback"), (3, "invalid_input")]
     assert isinstance(result.rejected[0].error, clipper.DuplicateFeedback)
+
+
+WRONG = {
+    "no application": ("nobody", {"query_id": "q", "label": 0}),
+    "nothing it is about": (None, {"label": 0}),
+    "both": (None, {"query_id": "q", "input": [1.0], "label": 0}),
+    "a uid with a query": (None, {"query_id": "q", "uid": "u", "label": 0}),
+    "an empty id": (None, {"query_id": "", "label": 0}),
+    "an id that is none": (None, {"query_id": 7, "label": 0}),
+    "a long uid": (None, {"input": [1.0], "uid": "u" * 300, "label": 0}),
+    "an empty uid": (None, {"input": [1.0], "uid": "", "label": 0}),
+    "another type": (None, {"input": "text", "label": 0}),
+    "no number": (None, {"input": [float("nan")], "label": 0}),
+    "a label that is none": (None, {"input": [1.0], "label": float("inf")}),
+    "an object": (None, {"input": [1.0], "label": object()}),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_what_is_refused_by_rest_is_refused_by_grpc_with_the_same_class(cl, by_protocol, app, wrong):
+    name, fields = WRONG[wrong]
+    refusals = []
+    for connection in (cl, by_protocol):
+        with pytest.raises(clipper.ClipperError) as refusal:
+            connection.update(name or app, **fields)
+        refusals.append((type(refusal.value), refusal.value.code))
+    assert refusals[0] == refusals[1]
+
+
+WRONG_ELEMENTS = [
+    {},
+    {"label": 1},
+    {"query_id": "q"},
+    {"lable": 1},
+    {"input": [1.0], "label": 1, "uid": 3},
+    {"input": None, "label": 1},
+]
+
+
+@pytest.mark.parametrize("element", WRONG_ELEMENTS)
+def test_an_element_that_is_wrong_harms_no_other(cl, by_protocol, app, element):
+    good = {"input": [1.0], "label": 1}
+    for updates in ([good, element, good], [element]):
+        results = [connection.update_many(app, updates) for connection in (cl, by_protocol)]
+        outcomes = [(one.accepted, [(r.index, r.error.code) for r in one.rejected]) for one in results]
+        assert outcomes[0] == outcomes[1]
+        assert outcomes[0][0] == len(updates) - 1
+
+
+def test_no_feedback_at_all_is_refused(by_protocol, app):
+    with pytest.raises(clipper.BadRequest, match="updates"):
+        by_protocol.update_many(app, [])
 
 
 def test_the_log_is_read_page_by_page(cl, app):
@@ -152,9 +206,10 @@ def test_the_options_of_an_application_reach_the_server(cl, models):
     assert "input_digest" not in record
 
 
-def test_the_asynchronous_client_does_the_same(cl, app):
+@pytest.mark.parametrize("protocol", ["rest", "grpc"])
+def test_the_asynchronous_client_does_the_same(cl, app, protocol):
     async def go():
-        async with clipper.connect_async(cl.session.admin_url) as connection:
+        async with clipper.connect_async(cl.session.admin_url, protocol=protocol) as connection:
             answer = await connection.predict(app, [1.0])
             assert await connection.update(app, query_id=answer.query_id, label=0) == 1
             result = await connection.update_many(app, [{"query_id": answer.query_id, "label": 0}])

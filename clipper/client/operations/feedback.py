@@ -7,7 +7,7 @@ from clipper.client.feedback import Rejected, UpdateResult
 from clipper.client.operations.queries import grpc_address, post
 from clipper.client.paths import path
 from clipper.client.steps import Call, Request, Session, Steps
-from clipper.errors import DuplicateFeedback, InvalidRequest, from_json
+from clipper.errors import BadRequest, DuplicateFeedback, from_json
 from clipper.json_encoding import encode
 
 
@@ -102,7 +102,7 @@ def _update_many_by_grpc(session: Session, app: str, updates: Iterable[Mapping[s
         try:
             sent.append(messages.feedback(fields, f"updates[{i}]."))
             places.append(i)
-        except InvalidRequest as error:
+        except BadRequest as error:
             rejected.append(Rejected(i, error))
     if rejected and not sent:
         return UpdateResult(0, tuple(rejected))
