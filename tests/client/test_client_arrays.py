@@ -64,8 +64,6 @@ def outcome(connection, app, x):
 @pytest.mark.parametrize("name", ARRAYS)
 @pytest.mark.parametrize("kind", ["doubles", "floats", "integers", "json"])
 def test_an_array_is_answered_as_its_numbers_in_json_are(cl, by_protocol, echoing, name, kind):
-    if kind == "json" and by_protocol.session.protocol == "grpc":
-        pytest.skip("by gRPC an array's memory is for applications of numbers")
     x = ARRAYS[name]
     assert outcome(by_protocol, f"echo-{kind}", x) == outcome(cl, f"echo-{kind}", x.tolist())
 

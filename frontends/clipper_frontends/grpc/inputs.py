@@ -99,6 +99,8 @@ class MessageReader:
             if _ENCODINGS[kind] != input_type:
                 raise InvalidInput(f"{field} has '{kind}', and the application takes {input_type}.")
             return encode_input(input_type, given, field=field)
+        if input_type == "json":  # what the numbers as text would have been
+            return encode_input(input_type, _values(kind, given, field), field=field)
         if input_type not in NUMERIC_INPUT_TYPES:
             raise InvalidInput(f"{field} has '{kind}', and the application takes {input_type}.")
         if kind == "numbers":
@@ -131,13 +133,24 @@ def _array(message: Any, field: str) -> Any:
         ) from None
 
 
-def _row_of_memory(kind: Any, memory: bytes, input_type: InputType, width: int | None, field: str) -> bytes:
-    """The row of an array's bytes; the bytes themselves where they have the application's type."""
+def _values(kind: Any, given: Any, field: str) -> list[Any]:
+    if kind == "numbers":
+        return list(given.values)
+    numbers: list[Any] = _array_of(kind, given, field).tolist()
+    return numbers
+
+
+def _array_of(kind: Any, memory: bytes, field: str) -> np.ndarray[Any, Any]:
     if len(memory) % NUMERIC_INPUT_TYPES[kind]:
         raise InvalidInput(
             f"{field} has {len(memory)} bytes of {kind}, which take {NUMERIC_INPUT_TYPES[kind]} bytes each."
         )
-    array = np.frombuffer(memory, ROW_DTYPES[kind])
+    return np.frombuffer(memory, ROW_DTYPES[kind])
+
+
+def _row_of_memory(kind: Any, memory: bytes, input_type: InputType, width: int | None, field: str) -> bytes:
+    """The row of an array's bytes; the bytes themselves where they have the application's type."""
+    array = _array_of(kind, memory, field)
     if not memory or kind != input_type or (kind != "integers" and not np.isfinite(array).all()):
         return encode_input(input_type, array, width, field=field)
     check_width(input_type, memory, width, field)
