@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo serve test test-frameworks test-docker test-docker-long test-crash check format bench bench-grpc bench-load \
+.PHONY: help demo serve test test-frameworks test-docker test-docker-long test-crash check format bench bench-clients bench-grpc bench-load \
 	bench-selection bench-containers clean
 
 help:  ## What can be made
@@ -58,6 +58,9 @@ bench: $(VENV)/.bench  ## Throughput and latency beside the bare server and Mose
 
 bench-grpc: $(VENV)/.installed  ## gRPC beside a bare grpc.aio server: unary calls and streams
 	@$(BIN)/python benchmarks/grpc.py
+
+bench-clients: $(VENV)/.installed  ## What a query costs by each road of the Python client
+	@$(BIN)/python benchmarks/clients.py
 
 bench-load: $(VENV)/.installed  ## What the load generator itself can do on one core
 	@$(BIN)/python benchmarks/load_generator.py
