@@ -44,11 +44,14 @@ def connect(
         connect_timeout_s: How much of it a connection may take to be there.
         max_connections: For queries over HTTP, and so how many may be under way; further ones wait for a free one.
             Connections are kept.
-        protocol: What predictions are asked by, over connections that are kept: ``rest``, or ``grpc``, by which numpy
-            arrays travel as their memory. Streams are gRPC in any case; everything else is REST.
+        protocol: What predictions and feedback go by: ``rest`` or ``grpc``. By both, numpy arrays travel as their
+            memory. Streams are gRPC in any case; everything else is REST.
         grpc_address: Where gRPC is taken, as ``host:port``; by default what the admin API says.
 
     Nothing is sent before the first call; a server that is not there shows then, as `clipper.Unreachable`.
+
+    Raises:
+        BadRequest: An address is none, a limit is not above 0, or there is no such protocol.
     """
     return Connection(
         url,

@@ -14,6 +14,7 @@ from clipper.client.http import (
     DEFAULT_CONNECT_TIMEOUT_S,
     DEFAULT_MAX_CONNECTIONS,
     DEFAULT_TIMEOUT_S,
+    check_limits,
     client_options,
     failures_as_ours,
     open_session,
@@ -65,6 +66,7 @@ class AsyncConnection:
         protocol: Protocol = "rest",
         grpc_address: str | None = None,
     ) -> None:
+        check_limits(timeout_s, connect_timeout_s, max_connections)
         self.session = open_session(url, token, query_url, grpc_address, protocol)
         self._timeout_s = timeout_s
         self._connect_timeout_s = connect_timeout_s

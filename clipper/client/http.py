@@ -59,6 +59,18 @@ def open_session(
     return Session(admin_address(url), token, address(query_url) if query_url else None, grpc_address, protocol)
 
 
+def check_limits(timeout_s: float, connect_timeout_s: float, max_connections: int) -> None:
+    """Refuse what would let no call through.
+
+    Raises:
+        InvalidRequest: One of them is not above 0.
+    """
+    limits = {"timeout_s": timeout_s, "connect_timeout_s": connect_timeout_s, "max_connections": max_connections}
+    for name, value in limits.items():
+        if not value > 0:
+            raise InvalidRequest(f"{name} must be above 0, got {value!r}.")
+
+
 def client_options(session: Session, timeout_s: float, connect_timeout_s: float) -> dict[str, Any]:
     """Keyword arguments of either httpx client.
 

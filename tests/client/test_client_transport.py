@@ -97,6 +97,14 @@ def test_an_address_that_is_none_is_refused(url):
         clipper.connect(url)
 
 
+@pytest.mark.parametrize("name", ["timeout_s", "connect_timeout_s", "max_connections"])
+@pytest.mark.parametrize("value", [0, -1, float("nan")])
+def test_limits_that_let_nothing_through_are_refused(name, value):
+    for connect in (clipper.connect, clipper.connect_async):
+        with pytest.raises(clipper.BadRequest, match=f"{name} must be above 0"):
+            connect(**{name: value})
+
+
 def test_address_and_token_come_from_the_environment(monkeypatch):
     monkeypatch.setenv("CLIPPER_URL", "http://127.0.0.1:9/")
     monkeypatch.setenv("CLIPPER_ADMIN_TOKEN", "t")
