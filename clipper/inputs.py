@@ -21,8 +21,9 @@ import numpy as np
 
 from clipper.domain import NUMERIC_INPUT_TYPES, InputType
 from clipper.errors import InvalidInput
+from clipper_container.layout import Layout
 from clipper_container.tensor_values import decode_tensors, encode_tensors
-from clipper_container.tensors import Layout, MalformedTensor
+from clipper_container.tensors import MalformedTensor
 
 ROW_DTYPES = {"doubles": "<f8", "floats": "<f4", "integers": "<i4"}
 MAX_I32 = 2**31 - 1

@@ -20,7 +20,7 @@ from clipper.domain import InputType
 from clipper.feedback import FeedbackRecord
 from clipper.inputs import decode_input
 from clipper.tensors import parse_tensors
-from clipper_container.tensors import Layout
+from clipper_container.layout import Layout
 
 ROWS_AT_A_TIME = 2_000
 """Rows that are held in memory, and of one row group of a Parquet file."""

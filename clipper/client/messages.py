@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from clipper.client.arrays import is_array
+from clipper.client.arrays import array_memory, is_array
 from clipper.client.feedback import Rejected
 from clipper.client.prediction import Prediction
 from clipper.errors import BadRequest, ClipperError, from_json
@@ -117,12 +117,27 @@ def _error(message: Any) -> ClipperError:
     return from_json(None, body)
 
 
+def _tensors(x: Any) -> Any:
+    """Arrays of several dimensions, or several arrays; None for everything else."""
+    named = x if type(x) is dict else {"": x}
+    if not named or not all(type(name) is str and is_array(part) for name, part in named.items()):
+        return None
+    tensors = []
+    for name, part in named.items():
+        memory = array_memory(part)
+        if memory is None:
+            return None
+        tensors.append(_messages.Tensor(name=name, data=memory.data, **memory.description))
+    return _messages.Tensors(tensors=tensors)
+
+
 def _input(x: Any) -> Any:
     """Arrays and bytes as their memory; everything else as JSON, which every input type has."""
     if isinstance(x, bytes | bytearray | memoryview):
         return _messages.Input(data=bytes(x))
     if not is_array(x) or x.ndim != 1 or (kind := x.dtype.kind) not in tuple("fiu"):
-        return _messages.Input(json=json_of(x, "input"))
+        tensors = _tensors(x)
+        return _messages.Input(tensors=tensors) if tensors else _messages.Input(json=json_of(x, "input"))
     if x.dtype.name == "float32":
         return _messages.Input(floats=x.astype("<f4", copy=False).tobytes())
     if kind == "f":

@@ -12,7 +12,7 @@ from clipper.metrics import ApplicationMetrics
 from clipper.selection import Policy, policy_named
 from clipper.selection.losses import Loss
 from clipper.tensors import Tensor
-from clipper_container.tensors import Layout
+from clipper_container.layout import Layout
 
 if TYPE_CHECKING:
     from clipper.engine.choosing import Choosing

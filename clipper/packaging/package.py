@@ -23,8 +23,8 @@ from clipper.packaging.requirements import Given
 from clipper.packaging.requirements import read as read_requirements
 from clipper.tensors import Tensor, check_tensors, parse_tensors
 from clipper.validation import invalid_request
+from clipper_container.layout import Layout
 from clipper_container.manifest import content_digest
-from clipper_container.tensors import Layout
 
 ARTIFACT_NAME = "artifact.tar"
 

@@ -16,7 +16,7 @@ from clipper.inputs import encode_input
 from clipper.packaging import objects
 from clipper.tensors import parse_tensors
 from clipper_container.execution import execute
-from clipper_container.tensors import Layout
+from clipper_container.layout import Layout
 from clipper_container.wire import HEADER, decode_batch, encode_batch
 
 

@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from clipper_container.flavors import BatchFailed
+from clipper_container.layout import Layout
 from clipper_container.outputs import as_list, encode_lines, encode_one, join_lines
 from clipper_container.rows import Rows, rows_of
 from clipper_container.sentences import describe
 from clipper_container.tensor_rows import tensor_rows_of
-from clipper_container.tensors import Layout
 from clipper_container.wire import BatchView, ItemError
 
 Predict = Callable[[Any], Any]

@@ -15,6 +15,7 @@ from clipper_container.attendant import Attendant
 from clipper_container.execution import Predict, execute
 from clipper_container.flavors import LoadContext, Loaded, NotLoadable, find_flavor
 from clipper_container.forks import ForkGuard
+from clipper_container.layout import Layout
 from clipper_container.listener import Listener
 from clipper_container.load_failures import known_cause, sentence_of
 from clipper_container.log import Level, Log
@@ -22,7 +23,6 @@ from clipper_container.manifest import Manifest, read_manifest, version_differen
 from clipper_container.options import Options
 from clipper_container.peers import Peers, ReceivedBatch
 from clipper_container.sentences import describe, traceback_of
-from clipper_container.tensors import Layout
 from clipper_container.version import __version__
 from clipper_container.warmup import encode_example, warm_up
 from clipper_container.wire import BatchView, Kind

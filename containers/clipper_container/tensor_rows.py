@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from clipper_container.layout import Layout
 from clipper_container.rows import Rows, Slices
-from clipper_container.tensors import BYTES, DATATYPES, Layout
+from clipper_container.tensors import BYTES, DATATYPES
 from clipper_container.wire import BatchView
 
 Array = npt.NDArray[Any]

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from clipper_container.tensors import BYTES, DATATYPES, FREE, Described, Layout, MalformedTensor, join_elements
+from clipper_container.layout import Layout
+from clipper_container.tensors import BYTES, DATATYPES, FREE, Described, MalformedTensor, join_elements
 
 Array = npt.NDArray[Any]
 
@@ -65,7 +66,7 @@ def _encoded(spec: Described, value: Any) -> tuple[Sequence[int], bytes]:
     try:
         if isinstance(value, np.ndarray) and spec.datatype != BYTES and value.dtype == DATATYPES[spec.datatype]:
             _check_sizes(value.shape, spec.shape)
-            return value.shape, _checked_finite(value).tobytes()
+            return value.shape, _checked(value).tobytes()
         plain = value.tolist() if hasattr(value, "tolist") else value
         sizes, leaves = unnested(plain, spec.shape)
         elements = elements_of(leaves, spec.datatype)
@@ -135,7 +136,7 @@ def narrowed(values: Array, datatype: str) -> Array:
     """
     dtype = np.dtype(DATATYPES[datatype])
     if values.dtype == dtype:
-        return _checked_finite(values)
+        return _checked(values)
     low, high = _range(datatype)
     right = (values >= low) & (values <= high)  # false for NaN too
     if not right.all():
@@ -144,7 +145,9 @@ def narrowed(values: Array, datatype: str) -> Array:
     return values.astype(dtype)
 
 
-def _checked_finite(values: Array) -> Array:
+def _checked(values: Array) -> Array:
+    if values.dtype.kind == "b" and values.size and np.ascontiguousarray(values).view("u1").max() > 1:
+        raise MalformedTensor("must have booleans of 0 or 1; another byte came")
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise MalformedTensor("must have finite numbers; NaN or Infinity came")
     return values

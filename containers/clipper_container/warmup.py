@@ -10,9 +10,9 @@ import numpy as np
 
 from clipper_container import wire
 from clipper_container.execution import Predict, execute
+from clipper_container.layout import Layout
 from clipper_container.rows import DTYPES
 from clipper_container.tensor_values import encode_tensors
-from clipper_container.tensors import Layout
 
 BUDGET_S = 2.0
 MAX_SIZE = 1024

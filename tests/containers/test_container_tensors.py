@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clipper_container.layout import Layout
 from clipper_container.tensor_rows import FixedTensorRows, tensor_rows_of
 from clipper_container.tensor_values import decode_tensors, encode_tensors
-from clipper_container.tensors import BYTES, DATATYPES, FREE, Layout, MalformedTensor, join_elements, split_elements
+from clipper_container.tensors import BYTES, DATATYPES, FREE, MalformedTensor, join_elements, split_elements
 from clipper_container.wire import HEADER, TensorSpec, decode_batch, encode_batch
 
 ELEMENTS = {

@@ -17,7 +17,7 @@ from rpc_harness import Client, ReplicaProcess
 from clipper.inputs import encode_input
 from clipper.packaging import package
 from clipper.tensors import parse_tensors
-from clipper_container.tensors import Layout
+from clipper_container.layout import Layout
 from clipper_container.wire import ItemError
 
 WAIT_S = 120.0

@@ -12,7 +12,7 @@ from rest_fakes import FakeApplication
 
 from clipper.domain import Query
 from clipper.errors import BadRequest, ClipperError, InvalidInput, InvalidJson, InvalidRequest
-from clipper_frontends.oip.tensors import DATATYPES
+from clipper_container.tensors import DATATYPES
 from clipper_frontends.rest.array_body import decode_array_body
 from clipper_frontends.rest.body import decode_body
 from clipper_frontends.rest.rows import RowReader
@@ -87,9 +87,12 @@ def test_what_json_has_no_number_for_is_refused(value, input_type):
         ({"datatype": "FP64"}, "must say what the bytes"),
         ({"datatype": "FP64", "shape": [2], "name": "x"}, "must say what the bytes"),
         ({"datatype": "FP64", "shape": [2.5]}, "must say what the bytes"),
-        ({"datatype": "BYTES", "shape": [2]}, 'The datatype of input must be one of FP16, .* got "BYTES"'),
-        ({"datatype": "BOOL", "shape": [2]}, "The datatype of input"),
-        ({"datatype": "FP64", "shape": []}, "The shape of input"),
+        ({"datatype": "BYTES", "shape": [2]}, 'The datatype of input must be one of BOOL, FP16, .* got "BYTES"'),
+        ({"datatype": "BOOL", "shape": [2]}, r"must have 2 bytes behind the JSON for BOOL \[2\], got 16 bytes"),
+        ({"datatype": "FP64", "shape": []}, r"must have 8 bytes behind the JSON for FP64 \[\], got 16 bytes"),
+        ({"a": {"datatype": "FP64", "shape": [1]}, "b": {"datatype": "FP64"}}, "must say what the bytes"),
+        ({"a": {"datatype": "FP64", "shape": [3]}, "b": {"datatype": "INT8", "shape": [1]}}, "input.a must have 24"),
+        ({"a": {"datatype": "FP64", "shape": [1]}, "b": {"datatype": "INT8", "shape": [9]}}, "input.b must .* got 8"),
         ({"datatype": "FP64", "shape": [0]}, "The shape of input"),
         ({"datatype": "FP64", "shape": [-2]}, "The shape of input"),
         ({"datatype": "FP64", "shape": [2**31, 2**31]}, "more than 2147483648 elements"),

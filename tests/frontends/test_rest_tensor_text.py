@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from clipper.errors import InvalidInput, InvalidJson
 from clipper.inputs import encode_input
-from clipper_container.tensors import Layout
+from clipper_container.layout import Layout
 from clipper_container.wire import TensorSpec
 from clipper_frontends.rest.rows import RowReader
 

@@ -35,12 +35,18 @@ def swapped(batch):
     return batch.transpose(0, 2, 1)
 
 
+def paired(batch):
+    return batch["a"].sum(1) * np.where(batch["b"], 1, -1)
+
+
 @pytest.fixture(scope="module")
 def served(cl):
     cl.deploy_model("describe", 1, describe, inputs=INPUTS, outputs=OUTPUTS)
     cl.register_application("described", input_type="tensors", slo_ms=5000, models=["describe"])
     cl.deploy_model("swap", 1, swapped, inputs=["INT16[2, 3]"])
     cl.register_application("swapped", input_type="tensors", slo_ms=5000, models=["swap"])
+    cl.deploy_model("pair", 1, paired, inputs=["a FP32[2]", "b BOOL[]"])
+    cl.register_application("paired", input_type="tensors", slo_ms=5000, models=["pair"])
     return cl
 
 
@@ -271,3 +277,31 @@ def test_queries_of_several_shapes_at_once_are_answered_each_by_itself(served):
     inputs = [{"image": np.full((2, n), i), "flag": True, "words": ["x", "y"]} for i, n in enumerate(widths)]
     answers = served.predict_batch("described", inputs)
     assert [answer.output["total"] for answer in answers] == [2.0 * n * i for i, n in enumerate(widths)]
+
+
+@pytest.fixture(scope="module", params=["rest", "grpc"])
+def by_arrays(served, request):
+    grpc_address = served.get_status()["grpc"]
+    with clipper.connect(
+        served.session.admin_url,
+        query_url=served.session.query_url,
+        protocol=request.param,
+        grpc_address=grpc_address,
+    ) as connection:
+        yield connection
+
+
+def test_arrays_of_the_client_travel_as_their_memory(served, by_arrays):
+    a, b = np.array([[1, 2], [3, 4], [5, 6]], "f4"), np.array([True, False, True])
+    expected = [3.0, -7.0, 11.0]
+    assert by_arrays.predict("paired", {"a": a[0], "b": b[0:1].reshape(())}).output == expected[0]
+    assert [one.output for one in by_arrays.predict_batch("paired", {"a": a, "b": b})] == expected
+    rows = [{"a": row.tolist(), "b": bool(flag)} for row, flag in zip(a, b, strict=True)]
+    assert [one.output for one in by_arrays.predict_batch("paired", rows)] == expected
+    image = np.arange(6, dtype="i2").reshape(2, 3)
+    assert by_arrays.predict("swapped", image).output == image.T.tolist()
+    assert [one.output for one in by_arrays.predict_batch("swapped", image[None])] == [image.T.tolist()]
+    with pytest.raises(InvalidInput, match=r"must have the shape \[2\], got \[2, 2\]"):
+        by_arrays.predict("paired", {"a": a[:2], "b": b[0:1].reshape(())})
+    with pytest.raises(InvalidInput, match="the same"):
+        by_arrays.predict_batch("paired", {"a": a, "b": b[:2]})

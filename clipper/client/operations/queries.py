@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from clipper.client.arrays import memory_of
+from clipper.client.arrays import memory_of, rows_of
 from clipper.client.prediction import Prediction, from_body
 from clipper.client.steps import Call, Reply, Request, Session, Steps
 from clipper.errors import InvalidJson, Unavailable, UnsupportedMediaType
@@ -25,8 +25,9 @@ def predict(  # noqa: D417 (the connection passes itself)
 
     Args:
         app: The application's name.
-        x: One input: a flat list or 1-D array of numbers, a string, bytes, or for ``json`` any JSON value. Of a numpy
-            array the memory is sent, which costs a fraction of its numbers as text.
+        x: One input: a flat list or 1-D array of numbers, a string, bytes, for ``json`` any JSON value, for ``tensors``
+            an array or nested lists, several of them in a dict by name. Of numpy arrays the memory is sent, which costs
+            a fraction of their numbers as text.
         uid: The user on whose behalf this is asked: the context of policies that learn for each user.
         timeout_ms: Shorter than the application's SLO, if the answer is needed sooner.
         version: Force a version of the model (policy ``single`` only).
@@ -50,14 +51,16 @@ def predict(  # noqa: D417 (the connection passes itself)
 def predict_batch(
     session: Session,
     app: str,
-    xs: Sequence[Any],
+    xs: Sequence[Any] | Mapping[str, Any],
     *,
     uid: str | None = None,
     timeout_ms: float | None = None,
     version: str | int | None = None,
     explain: bool = False,
 ) -> Steps[list[Prediction]]:
-    """Ask an application about several inputs at once: a list of inputs, or a 2-D array.
+    """Ask an application about several inputs at once: a list of inputs, a 2-D array, or a dict of arrays by name.
+
+    Of arrays the batch is the first dimension.
 
     Each input is a query of its own. One that fails has its ``error`` set and no output; the others are unharmed.
 
@@ -65,14 +68,14 @@ def predict_batch(
         UnknownApplication: There is no such application.
         InvalidInput: One of the inputs has another type or width than the application takes.
     """
-    if not hasattr(xs, "tolist"):
+    if not hasattr(xs, "tolist") and not isinstance(xs, Mapping):
         xs = list(xs)
     options = query_options(uid, timeout_ms, version, explain)
     if session.protocol == "grpc":
         from clipper.client import messages  # noqa: PLC0415  # as above
 
         yield from grpc_address(session)
-        called = yield Call("PredictBatch", messages.batch_request(app, xs, options), repeatable=True)
+        called = yield Call("PredictBatch", messages.batch_request(app, rows_of(xs), options), repeatable=True)
         return [messages.prediction(one) for one in called.message.predictions]
     body = yield from _asked(session, app, "input_batch", xs, options)
     return [from_body(element) for element in body["batch_predictions"]]
@@ -88,7 +91,8 @@ def _asked(session: Session, app: str, field: str, x: Any, options: Mapping[str,
             return _body_of(reply)
         except (InvalidJson, UnsupportedMediaType):
             session.takes_arrays = False
-    return _body_of((yield from post(session, app, "predict", encode({field: x, **options}), repeatable=True)))
+    given = rows_of(x) if field == "input_batch" else x
+    return _body_of((yield from post(session, app, "predict", encode({field: given, **options}), repeatable=True)))
 
 
 def _body_of(reply: Reply) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from clipper_container.layout import Layout
 from clipper_container.manifest import Manifest
-from clipper_container.tensors import Layout
 
 
 class NotLoadable(Exception):  # a state of affairs, told in one sentence

@@ -11,6 +11,7 @@ from clipper.errors import InvalidInput, InvalidLabel, InvalidRequest
 from clipper.inputs import ROW_DTYPES, check_width, encode_input, shown
 from clipper_container.tensors import BYTES, DATATYPES, split_elements
 from clipper_frontends.oip.datatypes import check_datatype, check_shape
+from clipper_frontends.rest.array_body import encode_arrays
 from clipper_frontends.rest.body import AskedApplication
 from clipper_frontends.rest.limits import MAX_INPUTS_PER_REQUEST, MAX_UID_CHARS, MAX_UPDATE_ID_CHARS
 from clipper_frontends.rest.rows import InputShape, RowReader, decode_json
@@ -109,12 +110,12 @@ class MessageReader:
 
 
 def _row_of_tensors(messages: Any, shape: InputShape, field: str) -> bytes:
-    if shape.layout is None:
-        raise InvalidInput(f"{field} has 'tensors', and the application takes {shape.input_type}.")
+    """Input types that are not tensors get what JSON would have brought them."""
     arrays = {message.name: _array(message, f"{field}, tensor '{message.name}',") for message in messages}
-    alone = len(arrays) == len(messages) == 1 and shape.layout.is_single
-    value = next(iter(arrays.values())) if alone else arrays
-    return encode_input("tensors", value, field=field, layout=shape.layout)
+    if len(arrays) < len(messages):
+        raise InvalidInput(f"{field} has two tensors of one name.")
+    value = arrays[""] if arrays.keys() == {""} else arrays
+    return encode_arrays(value, shape, field)
 
 
 def _array(message: Any, field: str) -> Any:

@@ -11,7 +11,7 @@ from clipper.engine.application import ServedApplication
 from clipper.engine.engine import Engine, key_of_model
 from clipper.errors import UnknownModel
 from clipper.tensors import Tensor
-from clipper_container.tensors import Layout
+from clipper_container.layout import Layout
 
 
 class Target(NamedTuple):

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clipper.errors import InvalidInput
-from clipper_container.tensors import BYTES, DATATYPES, FREE, Described, Layout, join_elements
+from clipper_container.layout import Layout
+from clipper_container.tensors import BYTES, DATATYPES, FREE, Described, join_elements
 from clipper_frontends.oip.checks import check_batch, check_finite, refuse_first
 
 if TYPE_CHECKING:

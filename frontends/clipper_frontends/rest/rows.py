@@ -16,7 +16,7 @@ import simdjson
 from clipper.domain import NUMERIC_INPUT_TYPES, InputType
 from clipper.errors import InvalidInput, InvalidJson
 from clipper.inputs import check_width, encode_input, row_of_doubles, shown
-from clipper_container.tensors import Layout
+from clipper_container.layout import Layout
 from clipper_frontends.rest.tensor_text import TensorText
 
 _LITTLE_ENDIAN = sys.byteorder == "little"

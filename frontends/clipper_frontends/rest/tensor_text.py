@@ -16,8 +16,9 @@ import msgspec
 import numpy as np
 
 from clipper.inputs import encode_input
+from clipper_container.layout import Layout
 from clipper_container.tensor_values import narrowed
-from clipper_container.tensors import BYTES, DATATYPES, FREE, Described, Layout
+from clipper_container.tensors import BYTES, DATATYPES, FREE, Described
 
 _LITTLE_ENDIAN = sys.byteorder == "little"
 _BUFFERS = {"f": ("d", "<f8"), "i": ("i", "<i8"), "u": ("u", "<u8")}
