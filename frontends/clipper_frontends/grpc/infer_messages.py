@@ -10,7 +10,7 @@ from clipper.engine.engine import Engine
 from clipper.protocols import Messages
 from clipper_frontends.grpc.tensors import can_be_typed, fill_contents, tensors_of
 from clipper_frontends.oip.names import Target, find_target
-from clipper_frontends.oip.request import InferRequest, Parameter, RequestedOutput, queries_of
+from clipper_frontends.oip.request import InferRequest, Parameter, RequestedOutput, checked_id, queries_of
 from clipper_frontends.oip.response import InferResponse, check_outputs, response_of
 
 _messages = Messages("inference")
@@ -68,7 +68,7 @@ def request_of(message: Any, time_left_ms: float | None = None) -> InferRequest:
     if time_left_ms is not None:
         _shorten(parameters, max(1, math.ceil(time_left_ms * 1e3)))
     outputs = [RequestedOutput(output.name, _parameters(output.parameters)) for output in message.outputs]
-    return InferRequest(tensors_of(message), message.id, parameters, outputs)
+    return InferRequest(tensors_of(message), checked_id(message.id), parameters, outputs)
 
 
 def _parameters(messages: Mapping[str, Any]) -> dict[str, Any]:

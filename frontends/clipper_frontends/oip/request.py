@@ -53,6 +53,17 @@ class InferRequest(msgspec.Struct, frozen=True, gc=False):
     outputs: Sequence[RequestedOutput] = ()
 
 
+def checked_id(text: str) -> str:
+    """The id of a request.
+
+    Raises:
+        InvalidRequest: It is longer than one may be.
+    """
+    if len(text) > MAX_ID_CHARS:
+        raise InvalidRequest(f"'id' must be a string of at most {MAX_ID_CHARS} characters, got {len(text)}.")
+    return text
+
+
 def tensor_of_bytes(name: str, datatype: str, shape: tuple[int, ...], data: bytes | memoryview) -> InferTensor:
     """An input from its binary form. Nothing is copied but the elements of BYTES.
 

@@ -15,10 +15,10 @@ from clipper.inputs import shown
 from clipper_frontends.oip.datatypes import check_datatype, check_shape
 from clipper_frontends.oip.json_data import JsonDataReader
 from clipper_frontends.oip.request import (
-    MAX_ID_CHARS,
     InferRequest,
     InferTensor,
     RequestedOutput,
+    checked_id,
     tensor_of_bytes,
 )
 from clipper_frontends.rest.infer_frames import InferFrames
@@ -96,7 +96,7 @@ class InferBodyReader:
         outputs = fields.outputs or ()
         request = InferRequest(
             inputs,
-            _checked_id(fields.id or ""),
+            checked_id(fields.id or ""),
             fields.parameters or {},
             [RequestedOutput(output.name, output.parameters or {}) for output in outputs],
         )
@@ -180,9 +180,3 @@ def _fields(text: bytes) -> _Body:
         raise InvalidRequest(f"The body must be an inference request with 'inputs': {error}.") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidJson(f"The body is not valid JSON: {error}.") from None
-
-
-def _checked_id(text: str) -> str:
-    if len(text) > MAX_ID_CHARS:
-        raise InvalidRequest(f"'id' must be a string of at most {MAX_ID_CHARS} characters, got {len(text)}.")
-    return text
