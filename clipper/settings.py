@@ -36,6 +36,9 @@ class Settings(BaseSettings):
     admin_hosts: tuple[str, ...] = ()
     """Further names under which the admin API may be addressed (the Host header), besides its own and loopback."""
 
+    oip_repository: Literal["admin", "open"] = "admin"
+    """Who may load and unload models over the query ports: who has the admin token, or whoever reaches them."""
+
     max_body_bytes: Annotated[int, Field(ge=1024, le=1 << 30)] = 16 << 20
     max_header_bytes: Annotated[int, Field(ge=1024, le=1 << 20)] = 64 << 10
     max_artifact_bytes: Annotated[int, Field(ge=1024, le=1 << 40)] = 8 << 30

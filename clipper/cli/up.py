@@ -29,6 +29,10 @@ def up(
     admin_port: Annotated[int | None, typer.Option(help="Of the admin REST API (1338); 0 is any free port.")] = None,
     grpc_port: Annotated[int | None, typer.Option(help="Of the gRPC API (1339); 0 is any free port.")] = None,
     manager: Annotated[str | None, typer.Option(help="What runs the replicas: process, or docker.")] = None,
+    oip_repository: Annotated[
+        str | None,
+        typer.Option(help="Who may load and unload models over the query ports: admin (by token), or open (anybody)."),
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(help="A YAML file of settings; flags and CLIPPER_* come first.", exists=True)
     ] = None,
@@ -55,6 +59,7 @@ def up(
             admin_port=admin_port,
             grpc_port=grpc_port,
             manager=manager,
+            oip_repository=oip_repository,
             log_level=log_level,
         )
         _refuse_what_is_not_there_yet(settings)

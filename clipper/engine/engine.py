@@ -50,6 +50,7 @@ class Engine:
         self._submitted = 0
         self._resolved = 0
         self.revision: int | None = None
+        self.snapshot = Snapshot()
         self.draining = False
 
     @property
@@ -93,6 +94,7 @@ class Engine:
         self.selection.serve((app.name, app.generation) for app in served.values())
         self.fleet.set_slos(app.definition for app in served.values())
         self.revision = snapshot.revision
+        self.snapshot = snapshot
 
     def _serve(self, definition: Application, generation: int) -> ServedApplication:
         before = self._applications.get(definition.name)

@@ -17,17 +17,19 @@ from clipper.engine.feedback import FeedbackService
 from clipper.engine.fleet import DEFAULT_SLO_S, Fleet
 from clipper.engine.load import LoadMeter, VersionKey, VersionLoad
 from clipper.engine.selection import Selection
-from clipper.engine.status import EngineStatus, FrontendView
+from clipper.engine.status import EngineStatus, FrontendView, view_of
 from clipper.metrics import FeedbackMetrics, VersionMetrics
 from clipper.rpc.dialling import dialler, external_dialler
 from clipper.server.managers import secrets_of
 from clipper.server.merging import HELD, LIVE, merged
+from clipper.server.repository import RepositoryControl
 from clipper.server.selection_sync import SelectionSync
 from clipper.server.sync import SnapshotSync
 from clipper.settings import Settings
 from clipper.state.feedback import FeedbackStore
 from clipper.state.store import Store
 from clipper_frontends.grpc.server import GrpcServer
+from clipper_frontends.oip.repository import Repository
 from clipper_frontends.rest.app import Scrape, create_query_app
 from clipper_frontends.rest.exposition import Exposition, Measured
 from clipper_frontends.rest.lane import Lane
@@ -78,6 +80,9 @@ class Others(Protocol):
     def views(self) -> Sequence[FrontendView]:
         """Where each of them is."""
 
+    def revision(self) -> int | None:
+        """What the last of them serves; None: there are none."""
+
     @property
     def past(self) -> Measured:
         """What those that ended have counted."""
@@ -96,12 +101,17 @@ class Alone:
         """Nowhere."""
         return ()
 
+    def revision(self) -> int | None:
+        """None."""
+        return None
+
 
 class Frontend:
     """Serves queries as the store says. Give it a bound socket; it owns it from then on.
 
     gRPC is served on ``grpc_port`` of the settings' host (None: the one that the settings say). Its metrics and its
-    status include the ``others``. With ``scrape``, the metrics are another process's business.
+    status include the ``others``. With ``scrape``, the metrics are another process's business; so are,
+    with ``repository``, the changes that callers of the Open Inference Protocol make.
     """
 
     def __init__(
@@ -114,6 +124,7 @@ class Frontend:
         grpc_port: int | None = None,
         others: Others | None = None,
         scrape: Scrape | None = None,
+        repository: Repository | None = None,
     ) -> None:
         loop = asyncio.get_running_loop()
         timers = LoopTimers(loop)
@@ -130,8 +141,9 @@ class Frontend:
         )
         self._lane = Lane(self.engine, HttpCounters(), timers.now, feedback=self.feedback)
         self.exposition = Exposition(self._measure_all)
+        self.repository = repository or RepositoryControl(settings, store, self.engine, self._everywhere)
         self.server = HttpServer(
-            create_query_app(self._lane, scrape or self.exposition.scrape),
+            create_query_app(self._lane, scrape or self.exposition.scrape, self.repository),
             listener,
             limits=Limits.of(settings),
             lane=self._lane,
@@ -143,6 +155,7 @@ class Frontend:
             feedback=self.feedback,
             limits=Limits.of(settings),
             refused=self._lane.counters.refused,
+            repository=self.repository,
             shared=settings.frontends > 1,
             clock=timers.now,
         )
@@ -201,6 +214,11 @@ class Frontend:
     def counts(self) -> Mapping[VersionKey, VersionMetrics]:
         """What all frontends have counted of each version."""
         return self._count().versions
+
+    def _everywhere(self) -> tuple[int, Sequence[FrontendView]]:
+        """The revision that the last of all frontends serves, and where each of them is."""
+        own, theirs = self.engine.revision or 0, self._others.revision()
+        return own if theirs is None else min(own, theirs), (view_of(self.engine), *self._others.views())
 
     async def _stop_servers(self, grace_s: float) -> None:
         await asyncio.gather(self.server.stop(grace_s), self.grpc.stop(grace_s))

@@ -12,6 +12,7 @@ import msgspec
 from clipper.engine.load import VersionKey, VersionLoad
 from clipper.engine.status import FrontendView
 from clipper.metrics import ApplicationMetrics, FeedbackMetrics, Histogram, SelectionMetrics, VersionMetrics
+from clipper_frontends.oip.repository import Change
 from clipper_frontends.rest.exposition import Measured
 
 MAX_LINE_BYTES = 64 << 20
@@ -53,6 +54,21 @@ class Scrape(msgspec.Struct, tag="scrape"):
 
     number: int
     accept: str
+
+
+class Ask(msgspec.Struct, tag="ask"):
+    """A worker is asked to change what is served, which the main process can."""
+
+    number: int
+    change: Change
+
+
+class Asked(msgspec.Struct, tag="asked"):
+    """What came of the change of this number: nothing, when it is done, or an error's status and body."""
+
+    number: int
+    status: int | None = None
+    body: dict[str, Any] = {}
 
 
 class Report(msgspec.Struct, tag="report"):
@@ -126,8 +142,8 @@ def report(
     )
 
 
-ToWorker = Begin | Changed | Drain | Stop | Scraped
-FromWorker = Report | Scrape
+ToWorker = Begin | Changed | Drain | Stop | Scraped | Asked
+FromWorker = Report | Scrape | Ask
 
 
 def encode(message: ToWorker | FromWorker) -> bytes:

@@ -88,7 +88,12 @@ class Node:
             addresses["admin"] = admin.url
             await controller.start()
             try:
-                workers.start(frontend.grpc.port, frontend.exposition.text, partial(_report_stall, controller))
+                workers.start(
+                    frontend.grpc.port,
+                    frontend.exposition.text,
+                    partial(_report_stall, controller),
+                    frontend.repository,
+                )
                 stack.callback(store.subscribe(workers.changed))
                 await frontend.start()
                 await admin.start()

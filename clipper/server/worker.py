@@ -19,11 +19,13 @@ import uvloop
 
 from clipper.engine import Engine
 from clipper.engine.status import view_of
-from clipper.errors import ClipperError, Unavailable
+from clipper.errors import ClipperError, Unavailable, from_json
 from clipper.server.frontend import TICK_S, Frontend
 from clipper.server.logs import log_to_stderr
 from clipper.server.messages import (
     MAX_LINE_BYTES,
+    Ask,
+    Asked,
     Begin,
     Changed,
     Drain,
@@ -35,9 +37,11 @@ from clipper.server.messages import (
     encode,
     report,
 )
+from clipper.server.repository import WAIT_S
 from clipper.settings import Settings
 from clipper.state.sqlite import SqliteStore
 from clipper.state.sqlite_feedback import SqliteFeedbackStore
+from clipper_frontends.oip.repository import Change
 from clipper_frontends.rest.server import join
 
 log = logging.getLogger(__name__)
@@ -47,6 +51,8 @@ READY_WAIT_S = 5.0
 LOOK_S = 0.02
 """How soon the main process is told of what others wait for: a revision, a replica that is connected."""
 SCRAPE_TIMEOUT_S = 1.0
+CHANGE_TIMEOUT_S = WAIT_S + 5.0
+"""The main process answers by then, if it is there."""
 ORPHAN_GRACE_S = 5.0
 """For answering what was accepted when the main process is gone. The port is wanted by the next one."""
 
@@ -57,7 +63,7 @@ class Main:
     def __init__(self, pipe: asyncio.WriteTransport) -> None:
         self._pipe = pipe
         self._numbers = itertools.count()
-        self._scrapes: dict[int, asyncio.Future[Scraped]] = {}
+        self._waiting: dict[int, asyncio.Future[Scraped | Asked]] = {}
 
     def tell(self, message: FromWorker) -> None:
         """Without waiting; where the main process does not read, messages are left out rather than kept."""
@@ -70,24 +76,38 @@ class Main:
         Raises:
             Unavailable: The main process does not answer.
         """
-        number = next(self._numbers)
-        answer = self._scrapes[number] = asyncio.get_running_loop().create_future()
-        self.tell(Scrape(number, accept))
-        try:
-            async with asyncio.timeout(SCRAPE_TIMEOUT_S):
-                scraped = await answer
-        except TimeoutError:
-            raise Unavailable(
-                f"The main process did not give the metrics within {SCRAPE_TIMEOUT_S:g} s; ask again.",
-                retry_after_s=SCRAPE_TIMEOUT_S,
-            ) from None
-        finally:
-            del self._scrapes[number]
+        scraped = await self._ask(Scrape(next(self._numbers), accept), SCRAPE_TIMEOUT_S, "give the metrics")
+        assert isinstance(scraped, Scraped)  # noqa: S101  # the answer to a scrape
         return scraped.text, scraped.content_type
 
-    def scraped(self, answer: Scraped) -> None:
+    async def carry_out(self, change: Change) -> None:
+        """As of `clipper_frontends.oip.repository.Repository`: the controller is in the main process.
+
+        Raises:
+            Unavailable: The main process does not answer.
+        """
+        asked = await self._ask(Ask(next(self._numbers), change), CHANGE_TIMEOUT_S, f"{change.action} the model")
+        assert isinstance(asked, Asked)  # noqa: S101  # the answer to an ask
+        if asked.status is not None:
+            raise from_json(asked.status, asked.body)
+
+    async def _ask(self, question: Scrape | Ask, timeout_s: float, what: str) -> Scraped | Asked:
+        answer: asyncio.Future[Scraped | Asked] = asyncio.get_running_loop().create_future()
+        self._waiting[question.number] = answer
+        self.tell(question)
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await answer
+        except TimeoutError:
+            raise Unavailable(
+                f"The main process did not {what} within {timeout_s:g} s; ask again.", retry_after_s=timeout_s
+            ) from None
+        finally:
+            del self._waiting[question.number]
+
+    def answered(self, answer: Scraped | Asked) -> None:
         """An answer came, perhaps too late."""
-        waiting = self._scrapes.get(answer.number)
+        waiting = self._waiting.get(answer.number)
         if waiting is not None and not waiting.done():
             waiting.set_result(answer)
 
@@ -113,7 +133,9 @@ async def work() -> None:
         feedback = await SqliteFeedbackStore.open(settings.data_dir)
         stack.push_async_callback(feedback.close)
         listener = join(begin.host, begin.port)
-        frontend = Frontend(settings, store, feedback, listener, grpc_port=begin.grpc_port, scrape=main.scrape)
+        frontend = Frontend(
+            settings, store, feedback, listener, grpc_port=begin.grpc_port, scrape=main.scrape, repository=main
+        )
         serving = asyncio.create_task(_serve(frontend, main))
         ended = asyncio.create_task(_obey(incoming, frontend, main))
         await asyncio.wait([serving, ended], return_when=asyncio.FIRST_COMPLETED)
@@ -168,8 +190,8 @@ async def _obey(incoming: asyncio.StreamReader, frontend: Frontend, main: Main) 
                 frontend.sync.look()
             case Drain():
                 frontend.engine.draining = True
-            case Scraped() as answer:
-                main.scraped(answer)
+            case (Scraped() | Asked()) as answer:
+                main.answered(answer)
             case Stop():
                 return True
     return False

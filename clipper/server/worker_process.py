@@ -6,14 +6,17 @@ import logging
 import random
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
 from clipper.control.backoff import Backoff
 from clipper.control.processes import exit_sentence
+from clipper.errors import ClipperError, InternalError
 from clipper.server.messages import (
     MAX_LINE_BYTES,
+    Ask,
+    Asked,
     Begin,
     Drain,
     FromWorker,
@@ -25,6 +28,7 @@ from clipper.server.messages import (
     decode_from_worker,
     encode,
 )
+from clipper_frontends.oip.repository import Change
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +47,7 @@ class WorkerProcess:
         expose: From an ``Accept`` header to the metrics of the whole server and their content type.
         on_report: Told of each report when it comes.
         on_end: Told of the last report of a process that has ended.
+        carry_out: Makes a change that the worker was asked for.
     """
 
     def __init__(
@@ -51,12 +56,15 @@ class WorkerProcess:
         expose: Callable[[str], tuple[bytes, str]],
         on_report: Callable[[Report], None],
         on_end: Callable[[Report], None],
+        carry_out: Callable[[Change], Awaitable[None]],
     ) -> None:
         self.report: Report | None = None
         self._begin = begin
         self._expose = expose
         self._on_report = on_report
         self._on_end = on_end
+        self._carry_out = carry_out
+        self._changes: set[asyncio.Task[None]] = set()
         self._process: asyncio.subprocess.Process | None = None
         self._draining = False
         self._stopping = asyncio.Event()
@@ -123,6 +131,8 @@ class WorkerProcess:
             return f"(pid {process.pid}) wrote a line of more than {MAX_LINE_BYTES} bytes and was killed"
         finally:
             self._process = None
+            for change in self._changes:
+                change.cancel()
             last, self.report = self.report, None
             if last is not None:
                 self._on_end(last)
@@ -153,3 +163,18 @@ class WorkerProcess:
             case Scrape(number, accept):
                 text, content_type = self._expose(accept)
                 self.tell(Scraped(number, text, content_type))
+            case Ask(number, change):
+                task = asyncio.create_task(self._change(number, change))
+                self._changes.add(task)
+                task.add_done_callback(self._changes.discard)
+
+    async def _change(self, number: int, change: Change) -> None:
+        failure: ClipperError | None = None
+        try:
+            await self._carry_out(change)
+        except ClipperError as error:
+            failure = error
+        except Exception:
+            log.exception("A change that frontend %d was asked for could not be made.", self._begin.number)
+            failure = InternalError("The server failed to make this change; its log has the details.")
+        self.tell(Asked(number) if failure is None else Asked(number, failure.http_status, failure.to_json()))

@@ -10,6 +10,7 @@ from clipper.server.merging import retained
 from clipper.server.messages import Begin, Changed, Report
 from clipper.server.worker_process import WorkerProcess
 from clipper.settings import Settings
+from clipper_frontends.oip.repository import Repository
 from clipper_frontends.rest.exposition import Measured
 
 
@@ -34,7 +35,11 @@ class Workers:
         self._on_stalled: Callable[[str, float], None] = lambda _replica_id, _seconds: None
 
     def start(
-        self, grpc_port: int, expose: Callable[[str], tuple[bytes, str]], on_stalled: Callable[[str, float], None]
+        self,
+        grpc_port: int,
+        expose: Callable[[str], tuple[bytes, str]],
+        on_stalled: Callable[[str, float], None],
+        repository: Repository,
     ) -> None:
         """Start them, and keep them running.
 
@@ -42,10 +47,13 @@ class Workers:
             grpc_port: Where gRPC is taken.
             expose: From an ``Accept`` header to the metrics of the whole server and their content type.
             on_stalled: Told of the replicas at which batches of theirs are away, and for how many seconds.
+            repository: Makes the changes that they are asked for.
         """
         self._on_stalled = on_stalled
         begins = [Begin(number, self._told, *self._address, grpc_port) for number in self._numbers]
-        self._processes = [WorkerProcess(begin, expose, self._on_report, self._on_end) for begin in begins]
+        self._processes = [
+            WorkerProcess(begin, expose, self._on_report, self._on_end, repository.carry_out) for begin in begins
+        ]
 
     def changed(self) -> None:
         """The store changed: let them follow at once."""
@@ -72,6 +80,10 @@ class Workers:
                 while any(report.revision < revision for report in self._reports()):
                     self._news.clear()
                     await self._news.wait()
+
+    def revision(self) -> int | None:
+        """See `Others`."""
+        return min((report.revision for report in self._reports()), default=None)
 
     def measured(self) -> Sequence[Measured]:
         """See `Others`."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 import pytest_asyncio
 import uvloop
-from rest_fakes import FakeEngine, FakeFeedback
+from rest_fakes import FakeEngine, FakeFeedback, FakeRepository
 from rest_wire import Wire, until
 
 from clipper_frontends.rest.app import create_query_app
@@ -28,6 +28,7 @@ class Served:
     engine: FakeEngine
     lane: Lane
     feedback: FakeFeedback
+    repository: FakeRepository
     stack: AsyncExitStack
 
     async def connect(self) -> Wire:
@@ -48,9 +49,9 @@ async def serve(caplog) -> AsyncIterator[ServeFactory]:
         async def start(
             *, engine: FakeEngine | None = None, feedback: FakeFeedback | None = None, fast: bool = True, **limits
         ) -> Served:
-            engine, feedback = engine or FakeEngine(), feedback or FakeFeedback()
+            engine, feedback, repository = engine or FakeEngine(), feedback or FakeFeedback(), FakeRepository()
             lane = Lane(engine, HttpCounters(), feedback=feedback)
-            app = create_query_app(lane, Exposition(lambda: Measured(refused=lane.counters.refused)).scrape)
+            app = create_query_app(lane, Exposition(lambda: Measured(refused=lane.counters.refused)).scrape, repository)
             server = HttpServer(
                 app,
                 listen("127.0.0.1", 0),
@@ -59,7 +60,7 @@ async def serve(caplog) -> AsyncIterator[ServeFactory]:
                 lane=lane if fast else None,
             )
             await server.start()
-            one = Served(server, engine, lane, feedback, stack)
+            one = Served(server, engine, lane, feedback, repository, stack)
             served.append(one)
             return one
 

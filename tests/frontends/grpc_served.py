@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import grpc
 import grpc.aio
-from rest_fakes import FakeEngine, FakeFeedback
+from rest_fakes import FakeEngine, FakeFeedback, FakeRepository
 
 from clipper.protocols import Messages
 from clipper_frontends.grpc.server import GrpcServer
@@ -20,6 +20,7 @@ class ServedGrpc:
     engine: FakeEngine = field(default_factory=FakeEngine)
     feedback: FakeFeedback = field(default_factory=FakeFeedback)
     refused: Counter = field(default_factory=Counter)
+    repository: FakeRepository = field(default_factory=FakeRepository)
     limits: Limits = field(default_factory=Limits)
 
     async def start(self):
@@ -30,6 +31,7 @@ class ServedGrpc:
             feedback=self.feedback,
             limits=self.limits,
             refused=self.refused,
+            repository=self.repository,
         )
         await self.server.start()
         self.channel = grpc.aio.insecure_channel(self.server.address, options=[("grpc.use_local_subchannel_pool", 1)])

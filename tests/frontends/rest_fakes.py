@@ -10,6 +10,7 @@ from clipper.engine.answer import Answer
 from clipper.engine.update import Update
 from clipper.errors import ClipperError, UnknownApplication
 from clipper.inputs import decode_input
+from clipper_frontends.oip.repository import Change
 
 
 @dataclass
@@ -120,3 +121,16 @@ class FakeFeedback:
         if self.failure is not None:
             raise self.failure
         return [self.outcome(update) for update in updates]
+
+
+@dataclass
+class FakeRepository:
+    """Remembers what it was asked for; ``failure`` is what comes of it."""
+
+    asked: list[Change] = field(default_factory=list)
+    failure: Exception | None = None
+
+    async def carry_out(self, change: Change) -> None:
+        self.asked.append(change)
+        if self.failure is not None:
+            raise self.failure

@@ -225,5 +225,5 @@ async def test_an_address_in_use_is_said_to_be(served):
         GrpcServer(
             "127.0.0.1", served.server.port, engine=FakeEngine(), feedback=served.feedback,
             limits=Limits(),
-            refused=served.refused,
+            refused=served.refused, repository=served.repository,
         )  # fmt: skip

@@ -3,7 +3,7 @@
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from rest_fakes import FakeEngine, FakeFeedback
+from rest_fakes import FakeEngine, FakeFeedback, FakeRepository
 
 from clipper.metrics import ApplicationMetrics, FeedbackMetrics, VersionMetrics
 from clipper_frontends.rest.app import create_query_app
@@ -164,7 +164,7 @@ def test_feedback_and_losses_are_exposed():
 
 async def test_the_application_serves_predictions_without_our_server():
     lane = Lane(FakeEngine("soon"), HttpCounters(), feedback=FakeFeedback())
-    app = create_query_app(lane, Exposition(Measured).scrape)
+    app = create_query_app(lane, Exposition(Measured).scrape, FakeRepository())
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
         reply = await client.post("/digits/predict", json={"input": [1.5]})
         assert (reply.status_code, reply.json()["output"]) == (200, [1.5])

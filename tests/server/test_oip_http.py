@@ -145,6 +145,7 @@ def test_the_index_takes_no_body_or_asks_for_those_that_are_ready(http):
     everything = http.post("/v2/repository/index").json()
     assert {entry["name"] for entry in everything} == {"spread", "mixed", "flags", "words"}
     assert http.post("/v2/repository/index", json={"ready": True}).json() == everything
+    assert {entry["state"] for entry in everything} == {"READY"}
     assert http.post("/v2/repository/index", content=b"[").status_code == 400
 
 

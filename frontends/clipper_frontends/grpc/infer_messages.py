@@ -64,14 +64,14 @@ def request_of(message: Any, time_left_ms: float | None = None) -> InferRequest:
     Raises:
         ClipperError: It is none that can be served.
     """
-    parameters = _parameters(message.parameters)
+    parameters = parameters_of(message.parameters)
     if time_left_ms is not None:
         _shorten(parameters, max(1, math.ceil(time_left_ms * 1e3)))
-    outputs = [RequestedOutput(output.name, _parameters(output.parameters)) for output in message.outputs]
+    outputs = [RequestedOutput(output.name, parameters_of(output.parameters)) for output in message.outputs]
     return InferRequest(tensors_of(message), checked_id(message.id), parameters, outputs)
 
 
-def _parameters(messages: Mapping[str, Any]) -> dict[str, Any]:
+def parameters_of(messages: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters by name; one without a value is None."""
     return {
         name: getattr(message, kind) if (kind := message.WhichOneof("parameter_choice")) else None

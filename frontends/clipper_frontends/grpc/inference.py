@@ -10,18 +10,12 @@ from clipper.engine.engine import Engine
 from clipper.errors import ClipperError, InvalidRequest, UnknownModel, UnknownVersion
 from clipper.protocols import Messages
 from clipper_frontends.grpc.calls import Context, abort, as_ours, parse, time_left_ms
-from clipper_frontends.grpc.infer_messages import asked_of
+from clipper_frontends.grpc.infer_messages import asked_of, parameters_of
 from clipper_frontends.grpc.infer_stream import InferStreams
 from clipper_frontends.oip.inference import infer
-from clipper_frontends.oip.metadata import (
-    TensorMetadata,
-    closed_repository,
-    is_ready,
-    model_metadata,
-    repository_index,
-    server_metadata,
-)
+from clipper_frontends.oip.metadata import TensorMetadata, is_ready, model_metadata, server_metadata
 from clipper_frontends.oip.names import find_target
+from clipper_frontends.oip.repository import Action, Repository, change_of, repository_index
 
 NAME = "inference.GRPCInferenceService"
 
@@ -39,10 +33,14 @@ class InferenceService:
         engine: Who answers.
         refused: Counts requests that never became queries, by code.
         clock: The engine's.
+        repository: Who loads and unloads models.
     """
 
-    def __init__(self, engine: Engine, refused: Counter[str], clock: Callable[[], float]) -> None:
+    def __init__(
+        self, engine: Engine, refused: Counter[str], clock: Callable[[], float], repository: Repository
+    ) -> None:
         self._engine = engine
+        self._repository = repository
         self._refused = refused
         self._clock = clock
         self.streams = InferStreams(engine, refused, clock)
@@ -128,20 +126,33 @@ class InferenceService:
         )
 
     async def index(self, request: Any, _context: Context) -> Any:
-        """Applications and versions of models."""
+        """The versions of all models."""
         _check_repository(request)
         entries = repository_index(self._engine, only_ready=request.ready)
         return _messages.RepositoryIndexResponse(
             models=[_messages.RepositoryIndexResponse.ModelIndex(**entry._asdict()) for entry in entries]
         )
 
-    async def load(self, request: Any, _context: Context) -> Any:
-        """Refused: what is served is changed over the admin port."""
-        raise closed_repository(request.model_name)
+    async def load(self, request: Any, context: Context) -> Any:
+        """Start a model; the reply comes when it serves."""
+        await self._change("load", request, context)
+        return _messages.RepositoryModelLoadResponse()
 
-    async def unload(self, request: Any, _context: Context) -> Any:
-        """See `load`."""
-        raise closed_repository(request.model_name)
+    async def unload(self, request: Any, context: Context) -> Any:
+        """Stop a model."""
+        await self._change("unload", request, context)
+        return _messages.RepositoryModelUnloadResponse()
+
+    async def _change(self, action: Action, request: Any, context: Context) -> None:
+        _check_repository(request)
+        metadata = dict(context.invocation_metadata())
+        asked = change_of(
+            action,
+            request.model_name,
+            parameters_of(request.parameters),
+            authorization=str(metadata.get("authorization", "")),
+        )
+        await self._repository.carry_out(asked)
 
 
 def _tensors(tensors: Iterable[TensorMetadata]) -> list[Any]:

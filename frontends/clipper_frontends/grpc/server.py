@@ -14,6 +14,7 @@ import grpc
 
 from clipper.engine.engine import Engine
 from clipper_frontends.grpc import health, inference, reflection, service
+from clipper_frontends.oip.repository import Repository
 from clipper_frontends.rest.lane import Feedback
 from clipper_frontends.rest.limits import Limits
 
@@ -31,6 +32,7 @@ class GrpcServer:
         feedback: Who takes feedback.
         limits: Of one request; the same as of the REST port.
         refused: Counts requests that never became queries, by code.
+        repository: Who loads and unloads models.
         shared: Whether other processes of this server listen there too.
         clock: The engine's.
 
@@ -47,12 +49,13 @@ class GrpcServer:
         feedback: Feedback,
         limits: Limits,
         refused: Counter[str],
+        repository: Repository,
         shared: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._server = grpc.aio.server(options=_options(limits, shared=shared))
         self._clipper = service.ClipperService(engine, feedback, refused, clock)
-        self._inference = inference.InferenceService(engine, refused, clock)
+        self._inference = inference.InferenceService(engine, refused, clock, repository)
         served = {service.NAME: self._clipper.handlers(), inference.NAME: self._inference.handlers()}
         described = [*served, health.NAME, reflection.NAMES[0]]
         self._serve(served)

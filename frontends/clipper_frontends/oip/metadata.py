@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from clipper.engine.engine import Engine
-from clipper.errors import Forbidden
 from clipper.tensors import Tensor
 from clipper_container.tensors import BYTES, FREE
 from clipper_container.version import __version__
@@ -38,15 +37,6 @@ class ModelMetadata(NamedTuple):
     platform: str
     inputs: tuple[TensorMetadata, ...]
     outputs: tuple[TensorMetadata, ...]
-
-
-class IndexEntry(NamedTuple):
-    """One version in the repository's index; ``reason`` is empty where there is nothing to explain."""
-
-    name: str
-    version: str
-    state: str
-    reason: str
 
 
 class ServerMetadata(NamedTuple):
@@ -86,22 +76,3 @@ def is_ready(engine: Engine, target: Target) -> bool:
     if target.version is not None:
         return engine.fleet.version(target.name, target.version).has_ready_replica
     return any(route.serving is not None and route.serving.has_ready_replica for route in target.app.routes.values())
-
-
-def closed_repository(name: str) -> Forbidden:
-    """Why a model is neither loaded nor unloaded here."""
-    return Forbidden(
-        f"Model '{name}' is not changed over the port for queries; deploy, promote and stop versions over the admin "
-        "port (clipper deploy, clipper promote, clipper stop)."
-    )
-
-
-def repository_index(engine: Engine, *, only_ready: bool) -> list[IndexEntry]:
-    """The versions of models that this server holds, by name."""
-    entries = [
-        IndexEntry(model, version, "READY", "")
-        if served.has_ready_replica
-        else IndexEntry(model, version, "UNAVAILABLE", "No replica is ready.")
-        for (model, version), served in sorted(engine.fleet.versions.items())
-    ]
-    return [entry for entry in entries if not only_ready or entry.state == "READY"]

@@ -10,6 +10,7 @@ from fastapi.responses import PlainTextResponse
 from clipper.domain import Query
 from clipper.errors import ClipperError, Unavailable
 from clipper_container.version import __version__
+from clipper_frontends.oip.repository import Repository
 from clipper_frontends.rest.docs_page import add_docs
 from clipper_frontends.rest.documentation import HEALTH, METRICS, PREDICT, PREDICTED
 from clipper_frontends.rest.documentation_of_feedback import UPDATE, UPDATED
@@ -28,7 +29,7 @@ Scrape = Callable[[str], Awaitable[tuple[bytes, str]]]
 """From an ``Accept`` header to the metrics and their content type; raises `Unavailable` where there are none now."""
 
 
-def create_query_app(lane: Lane, scrape: Scrape) -> FastAPI:
+def create_query_app(lane: Lane, scrape: Scrape, repository: Repository) -> FastAPI:
     """What the query port serves besides its fast lane.
 
     ``POST /{app}/predict`` and ``/{app}/update`` are here too: for the documentation, and for servers other than ours.
@@ -45,7 +46,7 @@ def create_query_app(lane: Lane, scrape: Scrape) -> FastAPI:
     answer_failures(app, "The admin API is on a port of its own (1338 unless told otherwise).")
     add_docs(app)
     _add_health(app, lane)
-    add_oip(app, lane)
+    add_oip(app, lane, repository)
 
     @app.get("/metrics", summary="Metrics as Prometheus text", response_class=PlainTextResponse, responses=METRICS)
     async def metrics(request: Request) -> Response:

@@ -36,6 +36,22 @@ _RESPONSE = {
     },
 }
 
+_CHANGE = {
+    "type": "object",
+    "properties": {
+        "parameters": {"type": "object", "properties": {"version": {"type": "string"}}},
+    },
+}
+
+CHANGE: dict[str, Any] = {"requestBody": {"content": {"application/json": {"schema": _CHANGE}}}}
+CHANGED: dict[int | str, dict[str, Any]] = {
+    400: json_body(ERROR, "`invalid_request`."),
+    401: json_body(ERROR, "`unauthenticated`: the admin token is asked for."),
+    403: json_body(ERROR, "`forbidden`."),
+    404: json_body(ERROR, "`unknown_model`, `unknown_version`."),
+    409: json_body(ERROR, "`conflict`: somebody else changed it meanwhile, or there is nothing to load."),
+    503: json_body(ERROR, "`no_model_ready`: it failed, or is not ready yet."),
+}
 INFER: dict[str, Any] = {"requestBody": {"required": True, "content": {"application/json": {"schema": _REQUEST}}}}
 FAILED: dict[int | str, dict[str, Any]] = {
     404: json_body(ERROR, "`unknown_model`, `unknown_version`."),

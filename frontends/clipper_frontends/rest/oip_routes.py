@@ -8,15 +8,11 @@ import msgspec
 from fastapi import FastAPI, Request, Response
 
 from clipper.errors import ClipperError, InvalidRequest, Unavailable
-from clipper_frontends.oip.metadata import (
-    closed_repository,
-    is_ready,
-    model_metadata,
-    repository_index,
-    server_metadata,
-)
+from clipper.inputs import shown
+from clipper_frontends.oip.metadata import is_ready, model_metadata, server_metadata
 from clipper_frontends.oip.names import find_target
-from clipper_frontends.rest.documentation_of_oip import FAILED, INFER, INFERRED
+from clipper_frontends.oip.repository import Action, Repository, change_of, repository_index
+from clipper_frontends.rest.documentation_of_oip import CHANGE, CHANGED, FAILED, INFER, INFERRED
 from clipper_frontends.rest.failures import response
 from clipper_frontends.rest.infer_body import json_bytes_of
 from clipper_frontends.rest.inferring import Asked
@@ -29,10 +25,12 @@ _MODEL = "/v2/models/{name}"
 _VERSION = "/v2/models/{name}/versions/{version}"
 
 
-def add_oip(app: FastAPI, lane: Lane) -> None:
+def add_oip(app: FastAPI, lane: Lane, repository: Repository) -> None:
     """Add the routes; of a path with a version and the one without, the documentation has the latter."""
     _add_metadata(app, lane)
-    _add_repository(app, lane)
+    _add_index(app, lane)
+    _add_change(app, "load", "Start a model, and wait until it serves", repository)
+    _add_change(app, "unload", "Stop a model", repository)
 
     @app.post(f"{_VERSION}/infer", include_in_schema=False)
     @app.post(f"{_MODEL}/infer", summary="Infer", tags=_TAGS, openapi_extra=INFER, responses=INFERRED)
@@ -81,23 +79,46 @@ def _add_metadata(app: FastAPI, lane: Lane) -> None:
         return {"name": name, "ready": True}
 
 
-def _add_repository(app: FastAPI, lane: Lane) -> None:
+def _add_index(app: FastAPI, lane: Lane) -> None:
     @app.post("/v2/repository/index", summary="Versions of models and their states", tags=_TAGS, responses=FAILED)
     async def index(request: Request) -> list[dict[str, Any]]:
         only_ready = _only_ready(await request.body())
         return [entry._asdict() for entry in repository_index(lane.engine, only_ready=only_ready)]
 
-    # As in app.py: a parameter in the signature would make FastAPI document a 422 that never comes.
-    @app.post("/v2/repository/models/{name}/load", include_in_schema=False)  # noqa: FAST003  # as above
-    @app.post("/v2/repository/models/{name}/unload", include_in_schema=False)
-    async def change(request: Request) -> Response:
-        raise closed_repository(request.path_params["name"])
+
+def _add_change(app: FastAPI, action: Action, summary: str, repository: Repository) -> None:
+    @app.post(
+        f"/v2/repository/models/{{name}}/{action}",
+        summary=summary,
+        tags=_TAGS,
+        openapi_extra=CHANGE,
+        responses=CHANGED,
+    )
+    async def change(request: Request) -> dict[str, Any]:
+        parameters = _object(await request.body(), "parameters").get("parameters") or {}
+        if not isinstance(parameters, dict):
+            raise InvalidRequest(f"'parameters' must be a JSON object, got {shown(parameters)}.")
+        headers = request.headers
+        asked = change_of(
+            action,
+            request.path_params["name"],
+            parameters,
+            authorization=headers.get("authorization", ""),
+            # Browsers say at least one of these with every POST of a page, and scripts cannot unsay it.
+            from_page="origin" in headers or headers.get("sec-fetch-site", "none") != "none",
+        )
+        await repository.carry_out(asked)
+        return {}
 
 
 def _only_ready(body: bytes) -> bool:
     """What the body of an index asks for; it may be empty."""
+    return _object(body, "ready").get("ready") is True
+
+
+def _object(body: bytes, field: str) -> dict[str, Any]:
+    """The fields of a body that may be empty; ``field`` is the one that it may have."""
     try:
-        fields = msgspec.json.decode(body, type=dict[str, Any]) if body else {}
+        return msgspec.json.decode(body, type=dict[str, Any]) if body else {}
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        raise InvalidRequest(f"The body must be a JSON object, perhaps with 'ready': {error}.") from None
-    return fields.get("ready") is True
+        raise InvalidRequest(f"The body must be a JSON object, perhaps with '{field}': {error}.") from None
