@@ -87,8 +87,9 @@ class Everybody:
         client = httpx.Client(base_url=self._server.query, timeout=10)
         stream = client.get("/livez").extensions["network_stream"]
         port = stream.get_extra_info("client_addr")[1]
-        here = [psutil.Process(self._server.process.pid), *workers(self._server)]
-        pid = next(p.pid for p in here if any(c.raddr and c.raddr.port == port for c in p.net_connections("tcp")))
+        here = {self._server.process.pid, *(worker.pid for worker in workers(self._server))}
+        open_here = [one for one in psutil.net_connections("tcp") if one.pid in here and one.raddr]
+        pid = next(one.pid for one in open_here if one.raddr.port == port)
         if pid in self.clients:
             client.close()
         else:
