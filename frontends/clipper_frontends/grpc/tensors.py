@@ -57,7 +57,7 @@ def _tensor(message: Any, raw: bytes | None) -> InferTensor:
     datatype = check_datatype(message.datatype, field)
     shape = check_shape(list(message.shape), field)
     if "shared_memory_region" in message.parameters:
-        raise InvalidInput(f"Input '{name}' lies in shared memory, which is not served; send its contents.")
+        raise InvalidRequest(f"Shared memory is not served; send the data of {field} with the request.")
     if raw is None:
         return _typed(name, datatype, shape, message.contents)
     if message.HasField("contents"):
