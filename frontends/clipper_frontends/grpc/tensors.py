@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from clipper.errors import InvalidInput, InvalidRequest
-from clipper_container.tensors import BYTES, DATATYPES, count_elements
+from clipper_container.tensors import BYTES, DATATYPES, MAX_RANK, count_elements
 from clipper_frontends.oip.datatypes import check_datatype, check_shape
 from clipper_frontends.oip.outputs import OutputTensor
 from clipper_frontends.oip.request import InferTensor, tensor_of_bytes
@@ -55,7 +55,7 @@ def _tensor(message: Any, raw: bytes | None) -> InferTensor:
     name = message.name
     field = f"input '{name}'"
     datatype = check_datatype(message.datatype, field)
-    shape = check_shape(list(message.shape), field)
+    shape = check_shape(message.shape[: MAX_RANK + 1], field)  # a message may have millions of sizes
     if "shared_memory_region" in message.parameters:
         raise InvalidRequest(f"Shared memory is not served; send the data of {field} with the request.")
     if raw is None:
