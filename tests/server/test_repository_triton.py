@@ -164,6 +164,16 @@ def test_loading_what_serves_is_answered_at_once_and_changes_nothing(cl, client)
     assert processes(cl) == before
 
 
+def test_every_frontend_takes_changes_and_refuses_them_alike(cl):
+    for http in everywhere(cl):
+        assert http.post("/v2/repository/models/total/load", headers=BEARER).json() == {}
+        reply = http.post("/v2/repository/models/nobody/load", headers=BEARER)
+        assert (reply.status_code, reply.json()["code"]) == (404, "unknown_model")
+        assert reply.json()["error"] == "There is no model 'nobody'."
+        reply = http.post("/v2/repository/models/total/load", headers={"Authorization": "Bearer wrong"})
+        assert (reply.status_code, reply.json()["code"]) == (403, "forbidden")
+
+
 def test_a_version_may_be_named(cl):
     def change(action, **parameters):
         url = f"{cl.session.query_url}/v2/repository/models/total/{action}"
