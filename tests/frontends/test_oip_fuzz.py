@@ -11,13 +11,14 @@ from contextlib import contextmanager
 
 import pytest
 import pytest_asyncio
-from clipper_frontends.oip.tensors import BYTES, DATATYPES
 from grpc_served import ServedGrpc, failure_of
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from rest_fakes import FakeApplication, FakeEngine
 from rest_wire import bounded, request
 from test_grpc_infer import asking, call, stream
+
+from clipper_container.tensors import BYTES, DATATYPES
 
 MOST_BYTES = 1 << 20
 """What one request of a few hundred bytes may take at most while it is read, answered and received."""
