@@ -62,6 +62,10 @@ def open_tensors(source: InputSource, seed: int) -> TensorOf:
     Raises:
         InvalidInput: As from `open_inputs`; also where an application takes strings or bytes and the file has others.
     """
+    if source.input_type == "tensors":
+        raise InvalidInput(
+            "The load generator sends the queries of an application of tensors as JSON: --protocol rest or grpc."
+        )
     return _opened(source, seed, lambda value: _tensor(value, source.input_type), _drawn_tensors)
 
 

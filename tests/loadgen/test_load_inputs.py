@@ -116,3 +116,14 @@ def test_an_answer_that_is_no_json_is_unreadable():
     dialect = http_dialect(TARGET, InputSource(input_type="doubles"), 0)
     assert dialect.outcome(200, b"<html>") == "lost:unreadable_reply"
     assert dialect.outcome(503, b"<html>") == "error:http_503"
+
+
+def test_tensors_come_from_a_file_and_go_as_json(tmp_path):
+    file = tmp_path / "queries.jsonl"
+    file.write_text('{"input": {"x": [[1, 2]], "flag": true}}\n')
+    source = InputSource(input_type="tensors", file=str(file))
+    assert json.loads(open_inputs(source, 1)(5)) == {"x": [[1, 2]], "flag": True}
+    with pytest.raises(InvalidInput, match="--protocol rest or grpc"):
+        open_tensors(source, 1)
+    with pytest.raises(InvalidInput, match="give a file of inputs"):
+        open_inputs(InputSource(input_type="tensors"), 1)
