@@ -68,6 +68,29 @@ def test_an_array_is_answered_as_its_numbers_in_json_are(cl, by_protocol, echoin
     assert outcome(by_protocol, f"echo-{kind}", x) == outcome(cl, f"echo-{kind}", x.tolist())
 
 
+@pytest.fixture(scope="session")
+def tensors(cl):
+    """An application of one tensor, of 2 x 2 numbers, and one of numbers without an end."""
+    for name, takes in (("square", "FP32[2, 2]"), ("line", "INT64[-1]")):
+        cl.deploy_model(f"of-{name}", 1, echo, inputs=[takes])
+        cl.register_application(f"of-{name}", input_type="tensors", slo_ms=5000, models=[f"of-{name}"])
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+@pytest.mark.parametrize("app", ["of-square", "of-line"])
+def test_an_array_is_a_tensor_where_the_application_takes_one(cl, by_protocol, tensors, app, name):
+    x = ARRAYS[name]
+    assert outcome(by_protocol, app, x) == outcome(cl, app, x.tolist())
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "u1", ">f4"])
+def test_a_square_is_answered_as_it_came(by_protocol, tensors, dtype):
+    square = np.arange(4).reshape(2, 2).astype(dtype)
+    assert by_protocol.predict("of-square", square).output == [[0.0, 1.0], [2.0, 3.0]]
+    squares = np.stack([square, square + 1])
+    assert [one.output for one in by_protocol.predict_batch("of-square", squares)] == squares.tolist()
+
+
 def test_a_matrix_is_a_batch_of_its_rows(cl, by_protocol, echoing):
     rows = np.arange(12.0).reshape(4, 3)
     by_json = cl.predict_batch("echo-doubles", rows.tolist())

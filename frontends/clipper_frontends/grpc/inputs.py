@@ -100,8 +100,8 @@ class MessageReader:
             if _ENCODINGS[kind] != input_type:
                 raise InvalidInput(f"{field} has '{kind}', and the application takes {input_type}.")
             return encode_input(input_type, given, field=field)
-        if input_type == "json":  # what the numbers as text would have been
-            return encode_input(input_type, _values(kind, given, field), field=field)
+        if input_type in {"json", "tensors"}:  # what the numbers as text would have been
+            return encode_input(input_type, _values(kind, given, field), field=field, layout=shape.layout)
         if input_type not in NUMERIC_INPUT_TYPES:
             raise InvalidInput(f"{field} has '{kind}', and the application takes {input_type}.")
         if kind == "numbers":
