@@ -1,5 +1,6 @@
 """The calls of ``clipper.v1.Clipper`` that have one reply."""
 
+import asyncio
 import inspect
 import re
 
@@ -227,3 +228,9 @@ async def test_an_address_in_use_is_said_to_be(served):
             limits=Limits(),
             refused=served.refused, repository=served.repository,
         )  # fmt: skip
+
+
+async def test_a_burst_of_calls_is_answered_and_not_cut_by_the_core(served):
+    burst = [served.predict("digits", doubles=np.array([float(i)]).tobytes()) for i in range(4000)]
+    replies = await asyncio.gather(*burst)
+    assert [reply.output for reply in replies] == [b"[%d.0]" % i for i in range(4000)]

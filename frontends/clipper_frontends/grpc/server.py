@@ -20,6 +20,8 @@ from clipper_frontends.rest.limits import Limits
 
 KEEPALIVE_S = 60.0
 KEEPALIVE_TIMEOUT_S = 20.0
+MAX_CALLS_NOT_BEGUN = 10_000
+"""Beyond so many, which take some seconds to begin, the core itself refuses some; beyond twice as many, all."""
 
 
 class GrpcServer:
@@ -100,6 +102,9 @@ def _options(limits: Limits, *, shared: bool) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", limits.max_body_bytes),
         ("grpc.max_send_message_length", -1),
         ("grpc.max_metadata_size", limits.max_header_bytes),
+        # By default from 1,000 on calls are ended as CANCELLED, before anything here can say why.
+        ("grpc.server.max_pending_requests", MAX_CALLS_NOT_BEGUN),
+        ("grpc.server.max_pending_requests_hard_limit", 2 * MAX_CALLS_NOT_BEGUN),
         # A client may be idle for as long as it likes, and ask whether we are there; one that is gone is noticed.
         ("grpc.keepalive_time_ms", int(KEEPALIVE_S * 1e3)),
         ("grpc.keepalive_timeout_ms", int(KEEPALIVE_TIMEOUT_S * 1e3)),
