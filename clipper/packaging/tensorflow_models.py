@@ -90,7 +90,10 @@ def _keras_inputs(config: Any) -> list[tuple[str, Tensor]]:
     """The input layers; none where the model was built by its first batch."""
     try:
         layers = [layer["config"] for layer in config["config"]["layers"] if layer["class_name"] == "InputLayer"]
-        return [(layer["name"], Tensor(_keras_dtype(layer["dtype"]), tuple(layer["batch_shape"]))) for layer in layers]
+        return [
+            (layer.get("name", ""), Tensor(_keras_dtype(layer["dtype"]), tuple(layer["batch_shape"])))
+            for layer in layers
+        ]
     except (KeyError, TypeError):
         return []
 

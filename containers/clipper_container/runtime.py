@@ -115,6 +115,7 @@ class Replica:
         try:
             predict = self._prepare(manifest)
         except BaseException as error:  # noqa: BLE001  # loading runs the model's code, which may raise anything
+            lobby.let_it_leave()
             lobby.stop()
             return self._fail(error, manifest)
         lobby.stop()
@@ -303,6 +304,7 @@ class _Lobby:
         self._orphan_timeout_s = orphan_timeout_s
         self._alone_s = 0.0
         self._over = False
+        self._leaving = False
         self._thread = threading.Thread(target=self._run, name="lobby", daemon=True)
 
     def start(self) -> None:
@@ -313,6 +315,11 @@ class _Lobby:
         """Ends the thread; whoever calls this polls from now on."""
         self._peers.run_soon(self._end)
         self._thread.join()
+
+    def let_it_leave(self) -> None:
+        """Never returns where the process is about to end: what is closed for that is no failure of the model's."""
+        if self._leaving:
+            self._thread.join()
 
     def _end(self) -> None:
         self._over = True
@@ -337,5 +344,6 @@ class _Lobby:
     def _leave(self, event: str, sentence: str) -> None:
         """No batch was taken yet, and the main thread may be deep in a framework's C code for minutes, or for ever."""
         self._log.event("info", event, message=sentence)
+        self._leaving = True
         self._peers.close()
         os._exit(EXIT_STOPPED)

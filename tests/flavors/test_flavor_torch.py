@@ -156,7 +156,7 @@ def test_what_cannot_be_served_is_told_before_it_is_sent(tmp_path):
 
 
 @needs("torch")
-async def test_a_program_with_two_inputs_is_refused_in_one_sentence(serve, tmp_path):
+async def test_a_program_with_two_inputs_takes_no_flat_row_and_says_so_in_one_sentence(serve, tmp_path):
     import torch  # noqa: PLC0415 (slow, and not everywhere)
 
     class Two(torch.nn.Module):
@@ -165,5 +165,5 @@ async def test_a_program_with_two_inputs_is_refused_in_one_sentence(serve, tmp_p
 
     program = torch.export.export(Two(), (torch.zeros(2, 4), torch.zeros(2, 4)))
     torch.export.save(program, tmp_path / "two.pt2")
-    served = serve(tmp_path / "two.pt2")
+    served = serve(tmp_path / "two.pt2", input_type="doubles")
     assert (await served.failure()).startswith("The model has 2 inputs (a, b), and one is expected")

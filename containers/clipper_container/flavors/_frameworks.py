@@ -57,5 +57,5 @@ def only_one(what: str, names: list[str]) -> None:
         listed = f" ({', '.join(names)})" if names else ""
         raise NotLoadable(
             f"The model has {len(names)} {what}{listed}, and one is expected, whose first dimension is the batch: "
-            "wrap the model in one that takes a single tensor and save that."
+            "deploy it with the input type 'tensors', or save one that takes a single tensor."
         )
