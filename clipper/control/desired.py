@@ -133,6 +133,7 @@ def create_version(
     manifest: Mapping[str, Any],
     now: float,
     replaceable: int | None = None,
+    current: str | None = None,
 ) -> Desired:
     """Add a version, and the model when it is the first one; ``spec.promote`` makes it the model's target.
 
@@ -145,6 +146,7 @@ def create_version(
         manifest: The artifact's.
         now: Seconds since the epoch.
         replaceable: The generation of a version of this name that came to nothing, whose place this one may take.
+        current: The version that has the model's traffic now.
 
     Raises:
         AlreadyExists: The model has another version of this name.
@@ -153,6 +155,7 @@ def create_version(
     """
     refuse_existing_version(desired, model, spec.version, replaceable=replaceable)
     if desired.version(model, spec.version) is not None:
+        desired = _without_traffic(desired, model, spec.version, current)
         desired = desired.model_copy(
             update={"versions": {**desired.versions, model: _without(desired.versions[model], spec.version)}}
         )
@@ -204,14 +207,22 @@ def patch_model(desired: Desired, model: str, patch: Mapping[str, Any]) -> Desir
     return with_model(desired, validated(Model, old.model_dump(mode="json") | dict(patch), f"the model '{model}'"))
 
 
-def stop_version(desired: Desired, model: str, version: str) -> Desired:
-    """Stop the version's replicas; `promote` starts it again. A model whose target stops has no target.
+def stop_version(desired: Desired, model: str, version: str, *, current: str | None = None) -> Desired:
+    """Stop the version's replicas; `promote` starts it again.
+
+    A model whose target stops has none any more, unless another version has the traffic still: that one keeps it.
+
+    Args:
+        desired: What is wanted so far.
+        model: The model's name.
+        version: The version's name.
+        current: The version that has the model's traffic now.
 
     Raises:
         UnknownModel, UnknownVersion: There is none of this name.
     """
     old = find_version(desired, model, version)
-    desired = _without_traffic(desired, model, version)
+    desired = _without_traffic(desired, model, version, current)
     return with_version(desired, old.model_copy(update={"wanted": False}))
 
 
@@ -247,7 +258,7 @@ def delete_version(desired: Desired, model: str, version: str, *, current: Mappi
             f"The version '{version}' has the traffic of the model '{model}', linked by the application '{users[0]}'. "
             "Promote another version or stop this one first."
         )
-    desired = _without_traffic(desired, model, version)
+    desired = _without_traffic(desired, model, version, current.get(model))
     remaining = _without(desired.versions[model], version)
     if not remaining and not users:
         return delete_model(desired, model)
@@ -289,10 +300,15 @@ def _relink(desired: Desired, app: Application, models: tuple[str, ...]) -> Desi
     return _with_application(desired, linked)
 
 
-def _without_traffic(desired: Desired, model: str, version: str) -> Desired:
+def _without_traffic(desired: Desired, model: str, version: str, current: str | None) -> Desired:
+    """Without the version as the model's target and canary; what has the traffic, if that is another one, keeps it."""
     old = desired.models[model]
-    gone = {field: None for field in ("target", "canary") if getattr(old, field) == version}
-    return with_model(desired, old.model_copy(update=gone)) if gone else desired
+    target, canary = old.target, None if old.canary == version else old.canary
+    if target == version:
+        keeps = desired.version(model, current or "") if current != version else None
+        target = current if keeps is not None and keeps.wanted else None
+        canary = None if canary == target else canary
+    return with_model(desired, old.model_copy(update={"target": target, "canary": canary}))
 
 
 def _without(mapping: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -26,11 +26,13 @@ def led_to(model: Model, spec: VersionSpec) -> Model:
     return model.model_copy(update={"canary": spec.version})
 
 
-def promote(desired: Desired, model: str, version: str, canary: Canary | None = None) -> Desired:
+def promote(
+    desired: Desired, model: str, version: str, canary: Canary | None = None, *, current: str | None = None
+) -> Desired:
     """Let the version have the model's traffic as soon as it is ready; a stopped one is started for that.
 
     With ``canary`` it gets all of it only when it has proved itself on a part. Any canary that runs is over: won, if it
-    is this version, else lost.
+    is this version, else lost. ``current`` is the version that has the model's traffic now.
 
     Raises:
         UnknownModel, UnknownVersion: There is none of this name.
@@ -41,7 +43,7 @@ def promote(desired: Desired, model: str, version: str, canary: Canary | None = 
     if canary is None:
         desired = with_model(desired, of_model.model_copy(update={"target": version, "canary": None}))
         return with_version(desired, chosen.model_copy(update={"wanted": True}))
-    if of_model.target in {None, version}:
+    if of_model.target in {None, version} or current == version:
         raise InvalidRequest(
             f"The version '{version}' cannot be tried as a canary: no other version has the traffic of the model "
             f"'{model}'."

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from clipper.control import desired as edits
 from clipper.control.lookup import applications_of, stillborn_generation, taken_by
-from clipper.deployment import MAX_REPLICAS
+from clipper.deployment import MAX_REPLICAS, Canary
 from clipper.domain import (
     MAX_LINKED_MODELS,
     MAX_SLO_MS,
@@ -38,7 +38,16 @@ def an_application(name="digits", **fields):
 
 
 def deploy(
-    desired, model="svm", version="1", *, generation=1, manifest=None, digest="d" * 64, replaceable=None, **fields
+    desired,
+    model="svm",
+    version="1",
+    *,
+    generation=1,
+    manifest=None,
+    digest="d" * 64,
+    replaceable=None,
+    current=None,
+    **fields,
 ):
     spec = VersionSpec(**{"version": version, "input_type": "doubles", **fields})
     return edits.create_version(
@@ -50,6 +59,7 @@ def deploy(
         manifest=manifest or {},
         now=1.0,
         replaceable=replaceable,
+        current=current,
     )
 
 
@@ -213,6 +223,35 @@ def test_promoting_starts_a_stopped_version_and_unknown_ones_are_named():
         edits.promote(desired, "forest", "1")
 
 
+def test_stopping_a_promotion_under_way_leaves_the_traffic_where_it_is():
+    desired = edits.stop_version(deploy(deploy(Desired()), version="2"), "svm", "2", current="1")
+    assert desired.models["svm"].target == "1"
+    tried = deploy(desired, version="3", canary="5%")
+    assert (tried.models["svm"].target, tried.models["svm"].canary) == ("1", "3")
+
+
+def test_deleting_a_promotion_under_way_leaves_the_traffic_where_it_is():
+    desired = edits.delete_version(deploy(deploy(Desired()), version="2"), "svm", "2", current={"svm": "1"})
+    assert desired.models["svm"].target == "1"
+
+
+def test_a_version_in_place_of_one_that_failed_comes_to_the_traffic_only_as_it_says():
+    failed = deploy(deploy(Desired()), version="2", generation=2)
+    again = {"version": "2", "generation": 3, "replaceable": 2, "current": "1"}
+    assert deploy(failed, **again).models["svm"].target == "2"
+    assert deploy(failed, **again, promote=False).models["svm"].target == "1"
+    tried = deploy(failed, **again, canary="5%").models["svm"]
+    assert (tried.target, tried.canary) == ("1", "2")
+    on_trial = deploy(deploy(Desired()), version="2", generation=2, canary="5%")
+    assert deploy(on_trial, **again, promote=False).models["svm"].canary is None
+
+
+def test_the_version_that_has_the_traffic_is_no_canary():
+    desired = deploy(deploy(Desired()), version="2")
+    with pytest.raises(InvalidRequest, match="no other version has the traffic"):
+        edits.promote(desired, "svm", "1", Canary(share=0.05), current="1")
+
+
 def test_stopping_a_model_stops_all_its_versions():
     desired = edits.stop_model(deploy(deploy(Desired()), version="2"), "svm")
     assert not any(version.wanted for version in desired.versions["svm"].values())
@@ -314,7 +353,10 @@ one_edit = st.one_of(
     st.builds(lambda a, m: lambda d, _g: edits.link(d, a, m), apps, models),
     st.builds(lambda a, m: lambda d, _g: edits.unlink(d, a, m), apps, models),
     st.builds(lambda m, v: lambda d, _g: edits.promote(d, m, v), models, versions),
-    st.builds(lambda m, v: lambda d, _g: edits.stop_version(d, m, v), models, versions),
+    st.builds(
+        lambda m, v, c: lambda d, _g: edits.promote(d, m, v, Canary(share=0.05), current=c), models, versions, versions
+    ),
+    st.builds(lambda m, v, c: lambda d, _g: edits.stop_version(d, m, v, current=c), models, versions, versions),
     st.builds(lambda m: lambda d, _g: edits.stop_model(d, m), models),
     st.builds(lambda m, v, c: lambda d, _g: edits.delete_version(d, m, v, current={m: c}), models, versions, versions),
     st.builds(lambda m: lambda d, _g: edits.delete_model(d, m), models),
@@ -344,6 +386,7 @@ def check_promises(desired):
         siblings = desired.versions.get(model.name, {})
         assert len({version.spec.input_type for version in siblings.values()}) <= 1
         assert model.target is None or siblings[model.target].wanted
+        assert model.canary is None or (siblings[model.canary].wanted and model.canary != model.target)
         assert siblings or applications_of(desired, model.name)
     generations = [version.generation for versions in desired.versions.values() for version in versions.values()]
     assert len(set(generations)) == len(generations)

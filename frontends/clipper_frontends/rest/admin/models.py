@@ -49,5 +49,8 @@ async def promote(context: Context, model: str, promotion: Promotion) -> ModelIn
     With ``canary`` it gets a part first. Naming the version that has the traffic ends a canary, or takes back a
     promotion that is under way.
     """
-    snapshot = await context.change(lambda d, _revision: desired.promote(d, model, promotion.version, promotion.canary))
+    current = (await context.store.snapshot()).observed.current.get(model)
+    snapshot = await context.change(
+        lambda d, _revision: desired.promote(d, model, promotion.version, promotion.canary, current=current)
+    )
     return model_info(snapshot, model, measured_versions(context))

@@ -73,6 +73,7 @@ async def create_version(context: Context, model: Name, request: Request) -> Ver
             manifest=artifact.manifest if artifact else {},
             now=context.wall_clock(),
             replaceable=stillborn_generation(observed, model, spec.version),
+            current=observed.current.get(model),
         )
 
     snapshot = await context.change(create)
@@ -90,7 +91,8 @@ async def get_version(context: Context, model: str, version: str) -> VersionInfo
 @router.patch("/{version}", openapi_extra=_PATCH)
 async def patch_version(context: Context, model: str, version: str, patch: dict[str, Any]) -> VersionInfo:
     """Replace ``replicas``, ``batching``, ``caching`` or ``limits``; ``{"wanted": false}`` stops the version."""
-    snapshot = await context.change(lambda d, _revision: _patched(d, model, version, patch))
+    current = (await context.store.snapshot()).observed.current.get(model)
+    snapshot = await context.change(lambda d, _revision: _patched(d, model, version, patch, current))
     return version_info(snapshot, model, version, measured_versions(context))
 
 
@@ -102,14 +104,14 @@ async def delete_version(context: Context, model: str, version: str) -> Deleted:
     return Deleted(deleted=f"{model}:{version}")
 
 
-def _patched(wanted: Desired, model: str, version: str, patch: Mapping[str, Any]) -> Desired:
+def _patched(wanted: Desired, model: str, version: str, patch: Mapping[str, Any], current: str | None) -> Desired:
     fields = {name: value for name, value in patch.items() if name != "wanted"}
     if fields or not patch:
         wanted = desired.patch_version(wanted, model, version, fields)
     if "wanted" in patch:
         if patch["wanted"] is not False:
             raise InvalidRequest("'wanted' can be set to false, which stops the version; promoting it starts it again.")
-        wanted = desired.stop_version(wanted, model, version)
+        wanted = desired.stop_version(wanted, model, version, current=current)
     return wanted
 
 
