@@ -112,7 +112,7 @@ class Dispatcher:
 
     def _held(self, slot: ReplicaSlot, shape: ShapeQueue, plan: Plan, now_s: float) -> bool:
         """Whether the batch waits for more queries; then it is looked at again in time."""
-        if not self.delay_s:
+        if not self.delay_s or self._pool.clearing:
             return False
         head = shape.flights[plan.skip]
         run_s = slot.latency.seconds(plan.size + 1) + self._forecast.margin_s

@@ -53,7 +53,8 @@ class Expiry:
                 late += self._expire_executing(batch, now_s)
         earliest_s = min((batch.earliest_s for batch in self._pool.batches()), default=math.inf)
         self.alarm.at_latest(min(earliest_s, self._queue.earliest_s()))
-        self._pool.close_answered()
+        if not (self._queue.length and self._pool.clearing):  # else those that leave are needed once more
+            self._pool.close_answered()
         fail(late, self._error_for, self._failures)
 
     def _expire_executing(self, batch: Batch, now_s: float) -> list[Call]:

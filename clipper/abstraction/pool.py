@@ -33,7 +33,10 @@ def next_slot(slots: Sequence[ReplicaSlot], now_s: float) -> ReplicaSlot | None:
 
 
 class ReplicaPool:
-    """Replicas by id, and those that left the mapping and still have something to answer."""
+    """Replicas by id, and those that left the mapping and still have something to answer.
+
+    While no other one is ready, those that leave also take what waits already: nothing new is queued for them.
+    """
 
     def __init__(self, version: Version, dial: Dial, budget_s: float) -> None:
         self.slots: dict[str, ReplicaSlot] = {}
@@ -70,7 +73,7 @@ class ReplicaPool:
         }
 
     def set_addresses(self, addresses: Mapping[str, str], owner: SlotOwner) -> None:
-        """Dial what is new (or has moved); what is gone gets no more work and leaves when it has answered."""
+        """Dial what is new (or has moved); what is gone leaves with `close_answered`."""
         for replica_id, slot in list(self.slots.items()):
             if addresses.get(replica_id) != slot.address:
                 del self.slots[replica_id]
@@ -78,7 +81,6 @@ class ReplicaPool:
         for replica_id, address in addresses.items():
             if replica_id not in self.slots:
                 self._add(replica_id, address, owner)
-        self.close_answered()
 
     def _add(self, replica_id: str, address: str, owner: SlotOwner) -> None:
         latency = LatencyModel()
@@ -120,6 +122,11 @@ class ReplicaPool:
         """Replicas that are connected and warm."""
         return sum(slot.ready for slot in self.slots.values())
 
+    @property
+    def clearing(self) -> bool:
+        """Whether only replicas that leave are there for what waits."""
+        return not self.ready_count and any(slot.ready for slot in self.leaving)
+
     def coming_back(self, now_s: float) -> bool:
         """Whether a replica that was ready is expected again, so that waiting makes sense."""
         return any(
@@ -134,6 +141,8 @@ class ReplicaPool:
     def in_rotation(self, now_s: float) -> list[ReplicaSlot]:
         """Ready replicas that may get work. If all of them are ejected, all of them may: better bad than none."""
         ready = [slot for slot in self.slots.values() if slot.state == "ready" and now_s < slot.stalls_at_s]
+        if not ready and self.clearing:
+            return [slot for slot in self.leaving if slot.ready and now_s < slot.stalls_at_s]
         admitted = [slot for slot in ready if slot.ejection.until_s <= now_s]
         return admitted or ready
 

@@ -66,7 +66,7 @@ class Fleet:
 
         ``chance``, uniform in [0, 1), draws the queries of canaries.
         """
-        live = dict(_live_versions(snapshot))
+        live = dict(_live_versions(snapshot, self._definitions))
         for key in [key for key in self._versions if key not in live]:
             self._retire(key)
         for key, version in live.items():
@@ -152,8 +152,14 @@ class Fleet:
         return {f"{model}:{version}": served.describe() for (model, version), served in self._versions.items()}
 
 
-def _live_versions(snapshot: Snapshot) -> Iterable[tuple[tuple[str, str], Version]]:
+def _live_versions(
+    snapshot: Snapshot, known: Mapping[tuple[str, str], Version]
+) -> Iterable[tuple[tuple[str, str], Version]]:
+    """Those that shall run, and those that run; the ``known`` ones that are deleted too, to answer what they have."""
     running = {(r.model, r.version, r.generation) for r in snapshot.observed.replicas.values()}
+    for key, version in known.items():
+        if snapshot.desired.version(*key) is None and (*key, version.generation) in running:
+            yield key, version
     for versions in snapshot.desired.versions.values():
         for version in versions.values():
             if version.wanted or (*version.key, version.generation) in running:

@@ -1,5 +1,6 @@
 """Promotion and rollback as a frontend sees them: no query falls between two versions."""
 
+import pytest
 from engine_bench import EngineBench, served
 
 from clipper.engine.status import view_of
@@ -131,3 +132,45 @@ def test_one_application_that_cannot_be_served_does_not_take_the_others_down(cap
     assert asked.answer.output
     assert "odd" in caplog.text
     assert bench.ask(application="odd").answer.error.code == "unknown_application"
+
+
+@pytest.mark.parametrize("batching", ["none", "fixed:2", "deadline"])
+@pytest.mark.parametrize("deleted", [False, True])
+def test_a_version_that_goes_answers_what_waits_for_it(batching, deleted):
+    bench = EngineBench(run_s=lambda _size: 0.02)
+    bench.application(slo_ms=2000)
+    bench.version(batching=batching)
+    bench.apply()
+    asked = [bench.ask(b"%d" % i, explain=True) for i in range(8)]
+    bench.timers.advance(0.001)
+    bench.version(version="2")
+    if deleted:
+        del bench.versions["m"]["1"]
+    bench.apply()
+    bench.replicas["m.1.g1.r0"] = bench.replicas["m.1.g1.r0"].model_copy(update={"state": "draining"})
+    bench.apply()
+    asked += [bench.ask(b"later", explain=True)]
+    bench.timers.advance(1.0)
+    assert [version_of(one) for one in asked] == ["m:1"] * 8 + ["m:2"]
+    assert all(one.answer.output for one in asked)
+    del bench.replicas["m.1.g1.r0"]
+    bench.apply()
+    assert bench.links["m.1.g1.r0"].closed
+    bench.assert_idle()
+
+
+def test_what_waits_for_a_version_that_goes_is_told_when_its_last_replica_does():
+    bench = EngineBench(run_s=None)
+    bench.application(slo_ms=2000)
+    bench.version(batching="none")
+    bench.apply()
+    asked = [bench.ask(b"%d" % i) for i in range(8)]
+    bench.timers.advance(0.001)
+    bench.replicas.clear()
+    bench.current.clear()
+    bench.apply()
+    assert not any(one.answers for one in asked)
+    bench.links["m.1.g1.r0"].lose()
+    bench.timers.turn()
+    assert all(one.answer.error for one in asked)
+    bench.assert_idle()
