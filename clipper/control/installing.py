@@ -67,7 +67,8 @@ class Installation:
         self.aborted = True
         pip = self._pip
         if pip is not None and pip.poll() is None:
-            os.killpg(pip.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it ended just now
+                os.killpg(pip.pid, signal.SIGKILL)
 
     def _create(self) -> None:
         """The empty environment; the server's pip will be found behind it, if there is one."""
