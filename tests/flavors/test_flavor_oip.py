@@ -96,9 +96,9 @@ async def test_deadlines_are_the_timeouts_of_the_requests(serve, reference, oip)
     reference.answer = waits
     served = serve(reference.address, input_type="doubles")
     await served.ready()
-    (late,) = await served.ask([1, 2], timeout_s=0.3)
+    (late,) = await served.ask([1, 2], timeout_s=2.0)
     assert late.code == "deadline_exceeded"
-    assert 0.0 < reference.remaining_s[0] < 0.5, "the deadline of the batch, which gRPC sends rounded up"
+    assert 0.0 < reference.remaining_s[0] < 3.0, "the deadline of the batch, which gRPC sends rounded up"
     reference.answer = oip.sums
     assert await served.ask([1, 2]) == [3.0], "it serves on"
 
