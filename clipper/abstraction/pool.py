@@ -127,6 +127,10 @@ class ReplicaPool:
         """Whether only replicas that leave are there for what waits."""
         return not self.ready_count and any(slot.ready for slot in self.leaving)
 
+    def waiting_helps(self, now_s: float) -> bool:
+        """Whether what waits already will come to a replica."""
+        return self.ready_count > 0 or self.clearing or self.coming_back(now_s)
+
     def coming_back(self, now_s: float) -> bool:
         """Whether a replica that was ready is expected again, so that waiting makes sense."""
         return any(

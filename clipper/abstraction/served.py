@@ -175,10 +175,7 @@ class ServedVersion:
                 del self._flights[flight.key]
 
     def set_replicas(self, addresses: Mapping[str, str]) -> None:
-        """Serve from exactly these replicas (id -> address).
-
-        Those that vanish answer what they have, and what waits where there is no other replica; then they go.
-        """
+        """Serve from exactly these replicas (id -> address). Those that vanish answer what they have, then go."""
         if self._closed is None:
             self._pool.set_addresses(addresses, self._events)
             self._pool_changed()
@@ -338,14 +335,13 @@ class ServedVersion:
 
     def _pool_changed(self) -> None:
         """A replica came or went: hand out what waits, answer what waits in vain, tell the owner."""
-        pool = self._pool
-        if self._closed is None and not (pool.ready_count or pool.clearing or pool.coming_back(self._now())):
+        if self._closed is None and not self._pool.waiting_helps(self._now()):
             calls = self._landing.give_up(self._queue.take_all())
             fail(calls, lambda _: self._not_ready(), self._metrics.failures)
         if self.input_width is None:
             self.input_width = self._pool.input_width
         self._dispatcher.dispatch()
-        pool.close_answered()
+        self._pool.close_answered()
         self._tell_readiness()
 
     def _tell_readiness(self) -> None:

@@ -210,7 +210,8 @@ def patch_model(desired: Desired, model: str, patch: Mapping[str, Any]) -> Desir
 def stop_version(desired: Desired, model: str, version: str, *, current: str | None = None) -> Desired:
     """Stop the version's replicas; `promote` starts it again.
 
-    A model whose target stops has none any more, unless another version has the traffic still: that one keeps it.
+    A model whose target stops has none any more, unless another version has the traffic still: that one keeps it; or
+    else is tried as a canary: that one gets it.
 
     Args:
         desired: What is wanted so far.
@@ -307,7 +308,8 @@ def _without_traffic(desired: Desired, model: str, version: str, current: str | 
     if target == version:
         keeps = desired.version(model, current or "") if current != version else None
         target = current if keeps is not None and keeps.wanted else None
-        canary = None if canary == target else canary
+        # With nobody to compare it with, the canary is all there is: it need not wait to be told so.
+        target, canary = target or canary, None if target in {None, canary} else canary
     return with_model(desired, old.model_copy(update={"target": target, "canary": canary}))
 
 

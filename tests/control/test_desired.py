@@ -3,6 +3,7 @@
 import contextlib
 
 import pytest
+from desired_edits import an_application, deploy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +16,6 @@ from clipper.domain import (
     Application,
     Desired,
     Observed,
-    VersionSpec,
     VersionStatus,
 )
 from clipper.errors import (
@@ -31,36 +31,6 @@ from clipper.errors import (
     UnknownModel,
     UnknownVersion,
 )
-
-
-def an_application(name="digits", **fields):
-    return Application(**{"name": name, "input_type": "doubles", "slo_ms": 20, **fields})
-
-
-def deploy(
-    desired,
-    model="svm",
-    version="1",
-    *,
-    generation=1,
-    manifest=None,
-    digest="d" * 64,
-    replaceable=None,
-    current=None,
-    **fields,
-):
-    spec = VersionSpec(**{"version": version, "input_type": "doubles", **fields})
-    return edits.create_version(
-        desired,
-        model,
-        spec,
-        generation=generation,
-        digest=digest,
-        manifest=manifest or {},
-        now=1.0,
-        replaceable=replaceable,
-        current=current,
-    )
 
 
 def test_a_first_version_makes_the_model_and_has_its_traffic():
@@ -221,35 +191,6 @@ def test_promoting_starts_a_stopped_version_and_unknown_ones_are_named():
         edits.promote(desired, "svm", "9")
     with pytest.raises(UnknownModel):
         edits.promote(desired, "forest", "1")
-
-
-def test_stopping_a_promotion_under_way_leaves_the_traffic_where_it_is():
-    desired = edits.stop_version(deploy(deploy(Desired()), version="2"), "svm", "2", current="1")
-    assert desired.models["svm"].target == "1"
-    tried = deploy(desired, version="3", canary="5%")
-    assert (tried.models["svm"].target, tried.models["svm"].canary) == ("1", "3")
-
-
-def test_deleting_a_promotion_under_way_leaves_the_traffic_where_it_is():
-    desired = edits.delete_version(deploy(deploy(Desired()), version="2"), "svm", "2", current={"svm": "1"})
-    assert desired.models["svm"].target == "1"
-
-
-def test_a_version_in_place_of_one_that_failed_comes_to_the_traffic_only_as_it_says():
-    failed = deploy(deploy(Desired()), version="2", generation=2)
-    again = {"version": "2", "generation": 3, "replaceable": 2, "current": "1"}
-    assert deploy(failed, **again).models["svm"].target == "2"
-    assert deploy(failed, **again, promote=False).models["svm"].target == "1"
-    tried = deploy(failed, **again, canary="5%").models["svm"]
-    assert (tried.target, tried.canary) == ("1", "2")
-    on_trial = deploy(deploy(Desired()), version="2", generation=2, canary="5%")
-    assert deploy(on_trial, **again, promote=False).models["svm"].canary is None
-
-
-def test_the_version_that_has_the_traffic_is_no_canary():
-    desired = deploy(deploy(Desired()), version="2")
-    with pytest.raises(InvalidRequest, match="no other version has the traffic"):
-        edits.promote(desired, "svm", "1", Canary(share=0.05), current="1")
 
 
 def test_stopping_a_model_stops_all_its_versions():
