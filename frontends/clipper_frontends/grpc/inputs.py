@@ -97,6 +97,8 @@ class MessageReader:
         if kind == "tensors":
             return _row_of_tensors(given.tensors, shape, field)
         if kind in _ENCODINGS:
+            if shape.layout is not None:
+                return encode_input(input_type, given, field=field, layout=shape.layout)
             if _ENCODINGS[kind] != input_type:
                 raise InvalidInput(f"{field} has '{kind}', and the application takes {input_type}.")
             return encode_input(input_type, given, field=field)
@@ -124,8 +126,9 @@ def _array(message: Any, field: str) -> Any:
     sizes = check_shape((1, *message.shape), field)[1:]
     try:
         if datatype == BYTES:
-            objects = np.empty(math.prod(sizes), object)
-            objects[:] = split_elements(message.data, objects.size)
+            elements = split_elements(message.data, math.prod(sizes))  # before anything is as large as the claim
+            objects = np.empty(len(elements), object)
+            objects[:] = elements
             return objects.reshape(sizes)
         return np.frombuffer(message.data, DATATYPES[datatype]).reshape(sizes)
     except ValueError:
