@@ -55,6 +55,8 @@ def both_ways(value, layout):
 @example([["[1", 2, 3], [4, 5, 6]])
 @example([[1, 2, 3.0], [4, 5, 6.5]])
 @example([[1, 2, 32768], [4, 5, 6]])
+@example("[[1,2,3],[4,5,6]]")
+@example({"x": [[1, 2, 3], [4, 5, 6]]})
 def test_a_tensor_without_a_name(value):
     both_ways(value, SINGLE)
 
@@ -63,6 +65,7 @@ def test_a_tensor_without_a_name(value):
 @example({"x": [[1, 2], [3, 4]], "y": [255], "z": "a"})
 @example({"x": [[1, 2], [3, 4e39]], "y": [255], "z": "a"})
 @example({"x": [[1, 2], [3, 4]], "y": [256], "z": "a"})
+@example({"x": "[[1,2],[3,4]]", "y": {"": [1]}, "z": "a"})
 def test_tensors_by_name(value):
     both_ways(value, NAMED)
 

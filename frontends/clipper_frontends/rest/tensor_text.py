@@ -70,7 +70,7 @@ class TensorText:
             values = np.frombuffer(bytes(self._parser.parse(text).as_buffer(of_type=kind)), wide)
             if len(values) == math.prod(sizes):
                 return narrowed(values, spec.datatype).reshape(sizes)
-        except (ValueError, TypeError, RuntimeError):  # one that is out of range, too
+        except (ValueError, TypeError, RuntimeError, AttributeError):  # out of range; text or an object, no list
             pass
         return None
 
