@@ -6,6 +6,7 @@ from typing import Any
 from clipper.control.inputs import check_inputs_named
 from clipper.domain import VersionSpec
 from clipper.errors import InputTypeMismatch, InvalidRequest
+from clipper.tensors import parse_tensors
 from clipper.validation import validated
 
 
@@ -20,6 +21,10 @@ def agreed_with_manifest(model: str, spec: VersionSpec, digest: str | None, mani
         raise InputTypeMismatch(
             f"{what.capitalize()} is to take {spec.input_type}, its artifact takes {manifest['input_type']}."
         )
+    packed_inputs = parse_tensors(manifest.get("inputs") or ())
+    if spec.inputs and packed_inputs and spec.inputs != packed_inputs:
+        asked, packed = (", ".join(map(str, tensors)) for tensors in (spec.inputs, packed_inputs))
+        raise InputTypeMismatch(f"{what.capitalize()} is to take {asked}, its artifact takes {packed}.")
     from_manifest: dict[str, Any] = {
         field: manifest[field] for field in ("inputs", "outputs") if manifest.get(field) and not getattr(spec, field)
     }

@@ -104,6 +104,9 @@ def package(
     if content.manifest is not None:
         manifest = json.loads(content.manifest)
         _require_same("input type", taken, content.input_type)
+        for what, asked, packed in zip(("inputs", "outputs"), said, (content.inputs, content.outputs), strict=True):
+            if asked and packed:
+                _require_same(what, _shown(asked), _shown(packed))
         _require_same("method", method or manifest.get("method", "predict"), manifest.get("method", "predict"))
         if requirements is not None:
             raise InvalidModel(f"The requirements of a packaged directory are those that its {MANIFEST_NAME} lists.")
@@ -153,6 +156,10 @@ def _requirements_beside(model: Any, content: Content) -> Path | None:
         return content.requirements
     path = Path(model).absolute()
     return (path if path.is_dir() else path.parent) / REQUIREMENTS_NAME
+
+
+def _shown(tensors: tuple[Tensor, ...]) -> str:
+    return ", ".join(map(str, tensors))
 
 
 def _require_same(what: str, asked: Any, packed: Any) -> None:

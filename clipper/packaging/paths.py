@@ -75,6 +75,8 @@ def _packaged(path: Path, flavor: str | None) -> Content:
         manifest.input_type,
         manifest.input_width,
         text,
+        inputs=manifest.inputs,
+        outputs=manifest.outputs,
     )
 
 

@@ -143,6 +143,12 @@ def test_a_directory_is_taken_as_it_says(tmp_path):
     assert names_in(packaged) == ["data/weights.bin", "manifest.json", "model.py"]
     with pytest.raises(InvalidModel, match="input type"):
         package(folder, tmp_path, input_type="doubles")
+    manifest |= {"input_type": "tensors", "inputs": [{"name": "x", "datatype": "FP32", "shape": [2]}]}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert list(map(str, package(folder, tmp_path).inputs)) == ["x FP32[2]"]
+    assert package(folder, tmp_path, inputs=["x FP32[2]"]).inputs == package(folder, tmp_path).inputs
+    with pytest.raises(InvalidModel, match=r"inputs 'x FP32\[3\]' was asked for; the manifest.json says 'x FP32\[2\]'"):
+        package(folder, tmp_path, inputs=["x FP32[3]"])
     (folder / "model.py").unlink()
     with pytest.raises(InvalidModel, match="no such file"):
         package(folder, tmp_path)

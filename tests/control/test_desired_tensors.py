@@ -82,5 +82,7 @@ def test_a_version_has_the_tensors_of_its_artifact():
     manifest = {"input_type": "tensors", "inputs": [tensor.model_dump(mode="json") for tensor in IMAGE]}
     made = with_version(Desired(), inputs=(), manifest=manifest).version("net", "1")
     assert made.spec.inputs == IMAGE
+    with pytest.raises(InputTypeMismatch, match=r"image FP32\[28, 29\], its artifact takes image FP32\[28, 28\]"):
+        with_version(Desired(), inputs=OTHER, manifest=manifest)
     with pytest.raises(InvalidRequest, match="needs 'inputs'"):
         with_version(Desired(), inputs=())
