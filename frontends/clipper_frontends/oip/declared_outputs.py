@@ -51,13 +51,14 @@ def _declared(spec: Tensor, values: list[Any], name: str) -> OutputTensor:
         raise ModelError(
             f"The output '{name}' must have the shape {list(spec.shape)} for each query; the model returned {came}."
         )
-    whole = (len(values), *spec.shape) if FREE not in spec.shape else shape
+    # A row's single value may have come with fewer dimensions, or more; a free size is 1 then.
+    whole = shape if len(shape) == len(spec.shape) + 1 else (len(values), *(abs(size) for size in spec.shape))
     return OutputTensor(name, spec.datatype, whole, _elements(spec.datatype, leaves, whole, name))
 
 
 def _fits(sizes: Sequence[int], wanted: Sequence[int]) -> bool:
-    """Runtimes give a row's single value as a number, whatever its shape was."""
-    if math.prod(sizes) == math.prod(wanted) == 1:
+    """Runtimes give a row's single value as a number, whatever its shape was: every size is 1 then."""
+    if math.prod(sizes) == 1 and all(want in (FREE, 1) for want in wanted):
         return True
     return len(sizes) == len(wanted) and all(want in (FREE, size) for want, size in zip(wanted, sizes, strict=True))
 
