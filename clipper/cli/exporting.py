@@ -2,7 +2,8 @@
 
 Every record becomes one row with the columns of `COLUMNS`. JSON values whose type is the application's business
 (outputs, answer, label) are JSON text in Parquet; the input, where the log has it, is a value of the application's
-input type in either.
+input type in either. One that was recorded while the application took something else is its bytes: base64 in JSON, null
+in a typed column of Parquet.
 """
 
 import base64
@@ -14,6 +15,8 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from clipper.cli.outcome import BadUsage
 from clipper.domain import InputType
@@ -62,8 +65,16 @@ def _complete_or_not_at_all(path: Path) -> Iterator[Path]:
 def _row(record: FeedbackRecord, input_type: InputType, layout: Layout | None) -> dict[str, Any]:
     row = {name: getattr(record, name) for name in COLUMNS}
     if record.input is not None:
-        row["input"] = decode_input(input_type, record.input, layout)
+        row["input"] = _input(record.input, input_type, layout)
     return row
+
+
+def _input(row: bytes, input_type: InputType, layout: Layout | None) -> Any:
+    """The input; its bytes where the application took something else when it was recorded."""
+    try:
+        return decode_input(input_type, row, layout)
+    except (ValueError, msgspec.MsgspecError):
+        return row
 
 
 def _write_jsonl(rows: Iterable[Mapping[str, Any]], path: Path, _input_type: InputType) -> int:
@@ -102,6 +113,8 @@ def _cell(name: str, value: Any, input_type: InputType) -> Any:
         return datetime.fromtimestamp(value, UTC)
     if name == "outputs":
         return [json.dumps(output) for output in value]
+    if name == "input" and isinstance(value, bytes) and input_type not in {"bytes", "json", "tensors"}:
+        return None
     if name in _JSON_IN_PARQUET or (name == "input" and input_type in {"json", "tensors"} and value is not None):
         return json.dumps(value, default=_as_text)
     return value

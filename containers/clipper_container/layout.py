@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from clipper_container.tensors import BYTES, DATATYPES, FREE, Described, elements_from
+from clipper_container.tensors import BYTES, DATATYPES, FREE, Described, MalformedTensor, elements_from
 
 _SIZE_BYTES = 4
 
@@ -75,8 +75,14 @@ class Layout:
         return [tuple(next(sizes) if size == FREE else size for size in tensor.shape) for tensor in self.tensors]
 
     def split(self, row: bytes | memoryview) -> list[npt.NDArray[np.generic] | list[bytes]]:
-        """The tensors of one row: views of it where elements have one size, flat lists where they are BYTES."""
+        """The tensors of one row: views of it where elements have one size, flat lists where they are BYTES.
+
+        Raises:
+            ValueError: The row has another length than its tensors.
+        """
         view = memoryview(row)
+        if len(view) < self.head_bytes:
+            raise MalformedTensor(f"has {len(view)} bytes, too few for the sizes of its tensors")
         at = self.head_bytes
         tensors: list[npt.NDArray[np.generic] | list[bytes]] = []
         for index, shape in enumerate(self.shapes_of(view)):
@@ -88,4 +94,6 @@ class Layout:
                 count = math.prod(shape)
                 tensors.append(np.frombuffer(view, DATATYPES[datatype], count, at).reshape(shape))
                 at += self.tensor_bytes(index, shape)
+        if at != len(view):
+            raise MalformedTensor(f"has {len(view)} bytes, and its tensors have {at}")
         return tensors

@@ -1,3 +1,4 @@
+import base64
 import json
 import sys
 import tracemalloc
@@ -36,6 +37,29 @@ def test_a_line_of_json_has_every_column(tmp_path) -> None:
     assert tuple(first) == tuple(second) == COLUMNS
     assert (first["input"], first["label"], first["outputs"]) == ([1.5, -2.0], {"digit": 3}, [[0.5, 0.5], None])
     assert (first["input_digest"], second["input"], second["uid"]) == ("AP8=", None, None)
+
+
+TENSORS = [{"name": "x", "datatype": "FP32", "shape": [-1]}, {"name": "y", "datatype": "BYTES", "shape": []}]
+
+
+@pytest.mark.parametrize(
+    ("input_type", "inputs", "row"),
+    [
+        ("tensors", TENSORS, b"\1"),
+        ("tensors", TENSORS[:1], b"\1\0\0\0\0\0\0\0\0\0\x80\x3f\0"),
+        ("tensors", TENSORS, b"\1\0\0\0\0\0\0\0\0\0\x80\x3f\7\0\0\0a"),
+        ("doubles", (), b"\1\2\3"),
+        ("json", (), b"\xff"),
+        ("strings", (), b"\xff"),
+    ],
+)
+def test_an_input_of_an_earlier_input_type_is_its_bytes(tmp_path, input_type, inputs, row) -> None:
+    old = record(7, input=row)
+    assert export([old], tmp_path / "log.jsonl", input_type, inputs) == 1
+    assert json.loads((tmp_path / "log.jsonl").read_text())["input"] == base64.b64encode(row).decode()
+    assert export([old], tmp_path / "log.parquet", input_type, inputs) == 1
+    (found,) = pyarrow.parquet.read_table(tmp_path / "log.parquet").column("input").to_pylist()
+    assert found == (None if input_type in {"doubles", "strings"} else json.dumps(base64.b64encode(row).decode()))
 
 
 def test_parquet_has_typed_columns(tmp_path) -> None:
