@@ -175,6 +175,30 @@ def test_outputs_are_those_that_are_asked_for(roads):
         roads.oip_grpc.infer("described", inputs, outputs=[triton_grpc.InferRequestedOutput("tot")])
 
 
+def test_an_output_that_no_declared_and_no_answered_tensor_is_called_is_refused_but_not_in_place_of_a_default(served):
+    def named(batch):
+        if (batch["x"] == 13).any():
+            raise ValueError("13")
+        return {"y": batch["x"] * 2}
+
+    served.deploy_model("undeclared", 1, named, inputs=["x INT64[]"])
+    for app, default in (("undeclared-app", {}), ("undeclared-default", {"default_output": {"z": 1}})):
+        served.register_application(app, input_type="tensors", slo_ms=5000, models=["undeclared"], **default)
+
+    with triton_http.InferenceServerClient(served.session.query_url.removeprefix("http://")) as client:
+
+        def ask(app, value, name):
+            tensor = triton_http.InferInput("x", [1], "INT64")
+            tensor.set_data_from_numpy(np.array([value]))
+            outputs = client.infer(app, [tensor], outputs=[triton_http.InferRequestedOutput(name)])
+            return {output["name"] for output in outputs.get_response()["outputs"]}
+
+        assert ask("undeclared-app", 2, "y") == {"y"}
+        with pytest.raises(InferenceServerException, match="There is no output 'q'; there is y"):
+            ask("undeclared-app", 2, "q")
+        assert ask("undeclared-default", 13, "y") == {"z"}
+
+
 WRONG = {
     "a missing tensor": ({"image": [[1], [2]], "flag": True}, "takes image, flag, words; image, flag came"),
     "another shape": ({"image": [[1, 2, 3]], "flag": True, "words": ["a", "b"]}, "must have the shape [2, -1]"),

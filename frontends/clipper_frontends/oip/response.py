@@ -109,9 +109,9 @@ def _outputs(requested: Sequence[RequestedOutput], target: Target, answers: Sequ
     values = msgspec.json.decode(b"[%b]" % b",".join(fragments))
     name = requested[0].name if requested else OUTPUT
     if target.outputs:
-        return _wanted(requested, _declared(values, target, name, answers))
+        return _wanted(requested, _declared(values, target, name, answers), answers)
     if target.layout is not None and (columns := _columns(values)):
-        return _wanted(requested, [inferred_output(*column) for column in columns.items()])
+        return _wanted(requested, [inferred_output(*column) for column in columns.items()], answers)
     return [inferred_output(name, values)]
 
 
@@ -132,11 +132,16 @@ def _columns(values: Sequence[Any]) -> dict[str, list[Any]] | None:
     return {name: [value[name] for value in values] for name in first}
 
 
-def _wanted(requested: Sequence[RequestedOutput], tensors: list[OutputTensor]) -> list[OutputTensor]:
-    if not requested or len(tensors) == 1:
+def _wanted(
+    requested: Sequence[RequestedOutput], tensors: list[OutputTensor], answers: Sequence[Answer]
+) -> list[OutputTensor]:
+    """Those that are asked for; all of a default, which need not have them."""
+    if not requested:
         return tensors
     by_name = {tensor.name: tensor for tensor in tensors}
     for output in requested:
         if output.name not in by_name:
+            if any(answer.default for answer in answers):
+                return tensors
             raise InvalidRequest(f"There is no output '{output.name}'; there is {', '.join(by_name)}.")
     return [by_name[output.name] for output in requested]
