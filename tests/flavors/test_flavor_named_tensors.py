@@ -5,6 +5,11 @@ import pytest
 from flavor_harness import needs, unpacked
 
 from clipper.errors import InvalidModel
+from clipper.tensors import parse_tensors
+from clipper_container.flavors._contract import LoadContext, NotLoadable
+from clipper_container.flavors._named import Argument, Arguments
+from clipper_container.manifest import Manifest
+from clipper_container.tensors import DATATYPES, Layout
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 """Frameworks warn of themselves; what is tested is what is served."""
@@ -75,6 +80,40 @@ async def test_what_a_model_takes_otherwise_than_deployed_is_said_when_it_loads(
     )
     served = serve(path, inputs=["picture FP32[2, 3]", "scale INT64[1]"])
     assert "takes the tensors image, scale, and it was deployed with picture, scale" in await served.failure()
+
+
+def arguments(dtype, described, shape=None):
+    layout = Layout(parse_tensors([described]))
+    return Arguments(
+        [Argument("x", dtype, shape)], LoadContext(None, Manifest(), "tensors", "predict", 1, tensors=layout)
+    )
+
+
+@pytest.mark.parametrize(
+    ("dtype", "described"), [("float32", "x BYTES[]"), ("str", "x FP32[]"), ("bytes", "INT8[]"), ("int64", "BYTES[2]")]
+)
+def test_text_and_numbers_are_not_taken_for_each_other(dtype, described):
+    with pytest.raises(NotLoadable, match=r"input 'x' takes (text|numbers \(.*\)), and it was deployed with"):
+        arguments(dtype, described)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "described", "value"),
+    [
+        ("int32", "x INT64[]", 1 << 40),
+        ("uint8", "x INT8[]", -1),
+        ("int64", "x UINT64[]", 1 << 63),
+        ("int64", "x FP64[]", 1e300),
+        ("bool", "x INT32[]", 2),
+        ("uint8", "x FP32[]", 256),
+    ],
+)
+def test_a_number_that_the_models_type_cannot_hold_is_refused_and_not_another_number(dtype, described, value):
+    taken = arguments(dtype, described)
+    batch = np.array([1, value], DATATYPES[described.split("[")[0].removeprefix("x ")])
+    assert taken.of({"x": batch[:1]})[0].tolist() == [1]
+    with pytest.raises(ValueError, match="out of their range"):
+        taken.of({"x": batch})
 
 
 @needs("torch")

@@ -8,9 +8,11 @@ import numpy.typing as npt
 
 from clipper_container.flavors._contract import LoadContext, NotLoadable
 from clipper_container.flavors._tensors import converted, joined
-from clipper_container.tensors import FREE, Described
+from clipper_container.tensors import BYTES, FREE, Described
 
 Array = npt.NDArray[Any]
+
+_TEXT = frozenset({"str", "bytes"})
 
 
 class Argument(NamedTuple):
@@ -56,7 +58,7 @@ class Arguments:
             batch: What the runtime gives: an array, or a dict of them by name.
 
         Raises:
-            ValueError: Fractions for an argument of whole numbers.
+            ValueError: Fractions for an argument of whole numbers, or one that it cannot hold.
         """
         arrays = [batch] if self._names is None else [batch[name] for name in self._names]
         return [_converted(array, dtype) for array, dtype in zip(arrays, self._dtypes, strict=True)]
@@ -75,6 +77,11 @@ class Arguments:
 
 
 def _check(argument: Argument, tensor: Described) -> None:
+    if (argument.dtype in _TEXT) != (tensor.datatype == BYTES):
+        takes = "text" if argument.dtype in _TEXT else f"numbers ({argument.dtype})"
+        raise NotLoadable(
+            f"The model's input '{argument.name}' takes {takes}, and it was deployed with {tensor.datatype}."
+        )
     if argument.shape is None:
         return
     theirs, ours = argument.shape[1:], tensor.shape

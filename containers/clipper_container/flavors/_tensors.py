@@ -40,11 +40,13 @@ def converted(batch: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]
     """The numbers as ``dtype``.
 
     Raises:
-        ValueError: A fraction came where whole numbers are taken.
+        ValueError: A fraction came where whole numbers are taken, or a number that their type cannot hold.
     """
-    array = batch.astype(dtype, copy=False)
-    if dtype.kind in "iu" and batch.dtype.kind == "f" and not (array == batch).all():
-        raise ValueError(f"the model takes whole numbers ({dtype}), and a fraction came")
+    with np.errstate(invalid="ignore"):  # what is out of range is told below
+        array = batch.astype(dtype, copy=False)
+    if dtype.kind in "iub" and not np.can_cast(batch.dtype, dtype) and not (array == batch).all():
+        fault = "a fraction" if batch.dtype.kind == "f" and (batch % 1).any() else "a number out of their range"
+        raise ValueError(f"the model takes whole numbers ({dtype}), and {fault} came")
     return array
 
 
