@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from clipper.domain import InputType
 from clipper.manifest import OutputKind
 from clipper.tensors import Tensor as Described
+from clipper.tensors import parse_tensors
 from clipper_container.tensors import BYTES, DATATYPES, FREE
 
 OPEN = None
@@ -50,14 +52,20 @@ class Tensor:
 
 
 def described(tensors: Iterable[tuple[str, Tensor | None]]) -> tuple[Described, ...]:
-    """The tensors, by name, as a definition has them; nothing where one of them has no batch or no size."""
+    """The tensors, by name, as a definition has them; nothing where it cannot have them: without a batch or a size.
+
+    Models have more tensors, longer names and more dimensions than definitions take; they are served all the same.
+    """
     found = []
     for name, tensor in tensors:
         if tensor is None or not tensor.shape or 0 in tensor.shape[1:] or tensor.dtype not in _DATATYPES:
             return ()
         sizes = tuple(FREE if size is OPEN else size for size in tensor.shape[1:])
-        found.append(Described(name=name, datatype=_DATATYPES[tensor.dtype], shape=sizes))
-    return tuple(found)
+        found.append({"name": name, "datatype": _DATATYPES[tensor.dtype], "shape": sizes})
+    try:
+        return parse_tensors(found)
+    except ValidationError:
+        return ()
 
 
 def kind_of(shape: Sequence[int | None]) -> OutputKind:

@@ -20,6 +20,7 @@ from clipper.errors import ClipperError, InvalidModel
 from clipper.packaging import package
 from clipper.packaging.archive import write_tar
 from clipper.packaging.pickles import scan_file
+from clipper.packaging.tensors import Tensor, described
 
 X, Y = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 3.0]]), [0, 1, 1]
 
@@ -129,6 +130,22 @@ def test_a_source_file_needs_a_predict(tmp_path):
         path.write_text(source)
         with pytest.raises(InvalidModel, match=sentence):
             package(path, tmp_path, input_type="strings")
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        [(f"t{i}", Tensor("float32", (None, 2))) for i in range(65)],
+        [("long" * 64, Tensor("float32", (None, 2)))],
+        [("deep", Tensor("float32", (None, *[1] * 16)))],
+        [("", Tensor("float32", (None, 2))), ("", Tensor("float32", (None, 2)))],
+        [("wide", Tensor("float32", (None, 1 << 20, 1 << 20)))],
+        [("no batch", Tensor("float32", ()))],
+    ],
+    ids=["many", "long name", "deep", "nameless", "wide", "no batch"],
+)
+def test_tensors_of_a_saved_model_that_no_definition_can_have_are_left_out_of_it(tensors):
+    assert described(tensors) == ()
 
 
 def test_a_directory_is_taken_as_it_says(tmp_path):
