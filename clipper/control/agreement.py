@@ -21,10 +21,10 @@ def agreed_with_manifest(model: str, spec: VersionSpec, digest: str | None, mani
         raise InputTypeMismatch(
             f"{what.capitalize()} is to take {spec.input_type}, its artifact takes {manifest['input_type']}."
         )
-    packed_inputs = parse_tensors(manifest.get("inputs") or ())
-    if spec.inputs and packed_inputs and spec.inputs != packed_inputs:
-        asked, packed = (", ".join(map(str, tensors)) for tensors in (spec.inputs, packed_inputs))
-        raise InputTypeMismatch(f"{what.capitalize()} is to take {asked}, its artifact takes {packed}.")
+    tensors = parse_tensors(manifest.get("inputs") or ())
+    if spec.inputs and tensors and spec.inputs != tensors:
+        ours, theirs = ", ".join(map(str, spec.inputs)), ", ".join(map(str, tensors))
+        raise InputTypeMismatch(f"{what.capitalize()} is to take {ours}, its artifact takes {theirs}.")
     from_manifest: dict[str, Any] = {
         field: manifest[field] for field in ("inputs", "outputs") if manifest.get(field) and not getattr(spec, field)
     }
