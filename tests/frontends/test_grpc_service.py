@@ -146,7 +146,7 @@ async def test_the_deadline_of_the_call_is_the_deadline_of_the_query(served):
     await served.predict(json=b"[1]", timeout=0.5, options={"timeout_ms": 20.0})
     await served.predict(json=b"[1]", timeout=None)
     first, second, third = (query.timeout_ms for query in served.engine.submitted)
-    assert 0 < first <= 500
+    assert 0 < first <= 600  # gRPC rounds a timeout up when it sends it
     assert second == 20.0
     assert third is None
 
