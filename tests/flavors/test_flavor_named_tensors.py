@@ -8,8 +8,9 @@ from clipper.errors import InvalidModel
 from clipper.tensors import parse_tensors
 from clipper_container.flavors._contract import LoadContext, NotLoadable
 from clipper_container.flavors._named import Argument, Arguments
+from clipper_container.layout import Layout
 from clipper_container.manifest import Manifest
-from clipper_container.tensors import DATATYPES, Layout
+from clipper_container.tensors import DATATYPES
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 """Frameworks warn of themselves; what is tested is what is served."""
