@@ -97,11 +97,9 @@ class MessageReader:
         if kind == "tensors":
             return _row_of_tensors(given.tensors, shape, field)
         if kind in _ENCODINGS:
-            if shape.layout is not None:
-                return encode_input(input_type, given, field=field, layout=shape.layout)
-            if _ENCODINGS[kind] != input_type:
+            if shape.layout is None and _ENCODINGS[kind] != input_type:
                 raise InvalidInput(f"{field} has '{kind}', and the application takes {input_type}.")
-            return encode_input(input_type, given, field=field)
+            return encode_input(input_type, given, field=field, layout=shape.layout)
         if input_type in {"json", "tensors"}:  # what the numbers as text would have been
             return encode_input(input_type, _values(kind, given, field), field=field, layout=shape.layout)
         if input_type not in NUMERIC_INPUT_TYPES:
