@@ -59,8 +59,7 @@ class ServedVersion:
     ) -> None:
         spec = version.spec
         self.name = f"{version.model}:{spec.version}"
-        self.version = spec.version
-        self.outputs = spec.outputs
+        self.version, self.outputs = spec.version, spec.outputs
         self.has_ready_replica = False
         self.input_width: int | None = version.manifest.get("input_width")
         self.on_ready_changed: Callable[[], None] = _nothing
