@@ -144,8 +144,8 @@ def carry_out(cl: "Connection", plan: Plan, *, wait: bool) -> Iterator[str]:
     for link in plan.links:
         yield _apply_link(cl, link)
     for name, version in deployed if wait else ():
-        cl.wait_for_version(name, version)
-        yield f"version {name}:{version} ready"
+        info = cl.wait_for_version(name, version)
+        yield f"version {name}:{version} {info['state']}"
 
 
 def _apply_model(cl: "Connection", model: FileModel, deployed: list[tuple[str, str]]) -> Iterator[str]:

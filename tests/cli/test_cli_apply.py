@@ -79,6 +79,22 @@ def test_current_moves_the_traffic(run, server, write):
         assert server.get_model_info("flipped")["target"] == version
 
 
+def test_of_several_new_versions_the_last_has_the_traffic_and_no_other_is_waited_for(run, server, write):
+    done = run(
+        "apply",
+        "-f",
+        write("""
+        models:
+          - name: successive
+            versions:
+              - {version: 1, path: model.pkl}
+              - {version: 2, path: model.pkl}
+        """),
+    )
+    assert done.returncode == 0, done.stderr
+    assert server.get_current_model_version("successive") == "2"
+
+
 def test_other_content_under_the_same_version_is_refused(run, server, write, tmp_path):
     text = "models: [{name: contents, versions: [{version: 1, path: model.py, input_type: json, replicas: 0}]}]"
     (tmp_path / "model.py").write_text("def predict(b): return b")

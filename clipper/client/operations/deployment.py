@@ -230,6 +230,8 @@ def _is_settled(info: Mapping[str, Any], promote: bool) -> bool:
     """Nothing more is to come: it serves, with the traffic if it is to have it, or is not to serve at all."""
     if info["replicas"]["wanted"] == 0:
         return True
+    if info["state"] == "stopped" and not (info["target"] or info["on_trial"]):  # another version took its traffic
+        return True
     has_its_traffic = info["current"] or not (promote and info["target"])
     return bool(info["state"] == "ready" and info["serving"] and has_its_traffic)
 
