@@ -3,12 +3,14 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import aclosing
 from typing import Any
 
 import grpc
 import grpc.aio
 
-from clipper.client.messages import bundles, prediction, reply_class, stream_request
+from clipper.client.gathering import gathered
+from clipper.client.messages import AT_ONCE, bundles, prediction, reply_class, stream_request
 from clipper.client.prediction import Prediction
 from clipper.client.steps import Call, Called
 from clipper.errors import ClipperError, TooLarge, Unreachable, from_json
@@ -114,9 +116,10 @@ class AsyncChannel:
         async def requests() -> AsyncIterator[Any]:
             first = 0
             try:
-                async for bundle in _bundles(xs):
-                    yield stream_request(app, bundle, first, options)
-                    first += len(bundle)
+                async with aclosing(_bundles(xs)) as found:
+                    async for bundle in found:
+                        yield stream_request(app, bundle, first, options)
+                        first += len(bundle)
             except BaseException as failure:
                 failures.append(failure)
                 raise
@@ -161,13 +164,14 @@ def _codec(method: str) -> dict[str, Any]:
     }
 
 
-async def _bundles(xs: Iterable[Any] | AsyncIterable[Any]) -> AsyncIterator[Any]:
-    if isinstance(xs, AsyncIterable):
-        async for x in xs:
-            yield [x]
+async def _bundles(xs: Iterable[Any] | AsyncIterable[Any]) -> AsyncGenerator[Any, None]:
+    if not isinstance(xs, AsyncIterable):
+        for bundle in bundles(xs):
+            yield bundle
         return
-    for bundle in bundles(xs):
-        yield bundle
+    async with aclosing(gathered(xs, AT_ONCE)) as found:
+        async for bundle in found:
+            yield bundle
 
 
 def _broke(error: Any) -> bool:
