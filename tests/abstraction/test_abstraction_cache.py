@@ -1,5 +1,6 @@
 import time
 import tracemalloc
+from array import array
 
 import pytest
 from hypothesis import given
@@ -132,15 +133,20 @@ def held_bytes(cache):
 
 
 def test_no_put_takes_long_however_much_is_kept():
+    # A put that is slow by itself is slow each time; one that the garbage collector or the machine held up is not.
+    assert max(map(min, seconds_of_puts(300_000), seconds_of_puts(300_000))) < 0.01
+
+
+def seconds_of_puts(count):
     cache, scope, _ = scoped(64 << 20)
-    longest_s = 0.0
-    for number in range(300_000):
+    seconds = array("d")
+    for number in range(count):
         row = number.to_bytes(80, "little")
         before_s = time.thread_time()
         cache.put(scope, row, row, b"1")
-        longest_s = max(longest_s, time.thread_time() - before_s)
+        seconds.append(time.thread_time() - before_s)
     assert cache.size_bytes > 32 << 20
-    assert longest_s < 0.01
+    return seconds
 
 
 @pytest.mark.parametrize(("entries", "row_bytes"), [(3_000, 80), (20_000, 80), (5_000, 6272)])
