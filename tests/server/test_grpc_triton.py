@@ -33,7 +33,7 @@ def refuse(rows):
 
 
 def slow(rows):
-    time.sleep(0.5)
+    time.sleep(max(0.5, max(float(row[0]) for row in rows) - time.time()))  # a time in the future: until then
     return [0 for _ in rows]
 
 
@@ -46,6 +46,7 @@ def served(cl):
     cl.deploy_model("echo", 1, echo, input_type="strings")
     cl.deploy_model("refuse", 1, refuse, input_type="floats")
     cl.deploy_model("slow", 1, slow, input_type="doubles")
+    cl.register_application("leisurely", input_type="doubles", slo_ms=20_000, models=["slow"])
     cl.register_application("cautious", input_type="floats", slo_ms=5000, models=["refuse"], default_output=-1)
     return cl
 
@@ -231,9 +232,9 @@ def test_a_stream_answers_each_request_and_an_error_ends_only_its_own(client):
 def test_a_fast_request_overtakes_a_slow_one_in_a_stream(client):
     answered = queue.Queue()
     client.start_stream(lambda result, error: answered.put(error or result.get_response().model_name))
-    client.async_stream_infer("slow", [tensor(np.array([[time.time()]]))])
+    client.async_stream_infer("leisurely", [tensor(np.array([[time.time() + 3]]))])
     client.async_stream_infer("sum", [tensor(np.ones((1, 2)))])
-    assert [answered.get(timeout=10) for _ in range(2)] == ["sum", "slow"]
+    assert [answered.get(timeout=10) for _ in range(2)] == ["sum", "leisurely"]
     client.stop_stream()
 
 

@@ -15,7 +15,7 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])
 def sums_slowly(batch):
     import time  # noqa: PLC0415  # travels with the function
 
-    time.sleep(0.02 * len(batch))
+    time.sleep(0.05 * len(batch))  # so long that the callers, which share the processor, keep three of it busy
     return batch.sum(axis=1)
 
 
@@ -25,7 +25,7 @@ def replicas(cl, name):
 
 def test_a_version_in_a_range_scales_up_under_load_and_down_without_a_lost_answer(cl):
     cl.deploy_model("slow", 1, sums_slowly, input_type="doubles", num_replicas="1-3", caching={"enabled": False})
-    cl.register_application("scaled", input_type="doubles", slo_ms=5000, models=["slow"])
+    cl.register_application("scaled", input_type="doubles", slo_ms=20_000, models=["slow"])
     assert replicas(cl, "slow")["bounds"] == {"min": 1, "max": 3}
     with Callers(cl.session.query_url, "scaled", count=8) as callers:
         until(lambda: replicas(cl, "slow")["ready"] == 3, "three replicas")

@@ -206,7 +206,7 @@ def test_a_server_ends_within_its_grace_and_tells_whom_it_cannot_answer_any_more
     started_s = time.monotonic()
     server.signal(signal.SIGTERM)
     assert server.wait() == 0
-    assert time.monotonic() - started_s < 4
+    assert time.monotonic() - started_s < 20, "not when the query's own minute is over"
     caller.join()
     (reply,) = replies
     assert (reply.status_code, reply.json()["code"]) == (503, "no_model_ready")
