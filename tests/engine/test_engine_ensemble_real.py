@@ -27,9 +27,12 @@ from clipper.rpc.link import dial
 QUERIES = int(os.environ.get("CLIPPER_TEST_QUERIES", "500"))
 """The full number is 5,000."""
 QUERIES_PER_S = 250
-SLO_MS = 100
-NOISE_MS = 10
-"""Of scheduling; stalls of the test's own loop, which shares two cores with five replicas, are measured and added."""
+SLO_MS = 500
+NOISE_MS = 50
+"""Of scheduling; stalls of the test's own loop, which shares two cores with five replicas, are measured and added.
+
+Those of the replicas are not: the SLO is so long that a healthy one is not late when the machine is busy elsewhere.
+"""
 WAIT_S = 20.0
 
 MODELS = {
