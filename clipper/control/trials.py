@@ -50,17 +50,21 @@ class Trials:
 
     def __init__(self) -> None:
         self._trials: dict[str, _Trial] = {}
+        self._waiting: dict[str, tuple[int, int]] = {}
+        """The generation of a model's canary that has not begun, and its version's queries when that was first seen."""
 
     def look(self, sight: Sight) -> tuple[dict[str, Rollout], tuple[Conclusion, ...]]:
         """How the last canary of each model goes or went, and those that are over now."""
         rollouts: dict[str, Rollout] = {}
         conclusions: list[Conclusion] = []
         self._trials = {model: trial for model, trial in self._trials.items() if model in sight.desired.models}
+        self._waiting = {model: one for model, one in self._waiting.items() if model in sight.desired.models}
         for model, of_model in sight.desired.models.items():
             before = sight.observed.rollouts.get(model)
             version = sight.desired.version(model, of_model.canary or "")
             if version is None or version.spec.canary is None:
                 self._trials.pop(model, None)
+                self._waiting.pop(model, None)
                 rollouts |= {} if before is None else {model: _ended(before, of_model.target, sight.wall_s)}
                 continue
             rollouts[model], verdict = self._tried(version, version.spec.canary, before, sight)
@@ -74,7 +78,7 @@ class Trials:
         if trial is not None:
             verdict, state = self._compare(trial, canary, sight), "running"
         else:
-            verdict, state = _not_begun(version, against, sight), "waiting"
+            verdict, state = self._not_begun(version, against, sight), "waiting"
         rollout = Rollout(
             model=version.model,
             version=version.spec.version,
@@ -116,6 +120,28 @@ class Trials:
             return Verdict("roll back", status.reason or "its replicas fail")
         return verdict
 
+    def _not_begun(self, version: Version, against: str | None, sight: Sight) -> Verdict:
+        if against is None and sight.desired.models[version.model].target is None:
+            return Verdict("promote", "no other version has the traffic")
+        if against is None:
+            return Verdict("wait", "no other version has the traffic yet")
+        status = sight.status_of(version)
+        if status is None:
+            return Verdict("wait", "it is registered")
+        said = f": {status.reason}" if status.reason else ""
+        if self._has_been_asked(version, sight) and status.state == "failed":
+            # It was ready between two looks and crashed: each restart would take some more of its share along.
+            return Verdict("roll back", f"its replicas fail{said}")
+        return Verdict("wait", f"it is {status.state}{said}")
+
+    def _has_been_asked(self, version: Version, sight: Sight) -> bool:
+        queries = tally_of(sight.measured.counts.get(version.key)).queries
+        generation, before = self._waiting.get(version.model, (None, 0))
+        if generation != version.generation or queries < before:
+            self._waiting[version.model] = (version.generation, queries)
+            return False
+        return queries > before
+
     def _is_time_to_tell(self, model: str, now_s: float) -> bool:
         trial = self._trials[model]
         if now_s < trial.told_s + TELL_EVERY_S:
@@ -144,16 +170,6 @@ def _since_it_began(trial: _Trial, now: tuple[Tally, Tally]) -> tuple[Tally, Tal
     if trial.settled is None:
         return new.timed_as(Tally()), old.timed_as(Tally())
     return new.timed_as(now[0].since(trial.settled[0])), old.timed_as(now[1].since(trial.settled[1]))
-
-
-def _not_begun(version: Version, against: str | None, sight: Sight) -> Verdict:
-    if against is None and sight.desired.models[version.model].target is None:
-        return Verdict("promote", "no other version has the traffic")
-    if against is None:
-        return Verdict("wait", "no other version has the traffic yet")
-    status = sight.status_of(version)
-    state = "registered" if status is None else status.state
-    return Verdict("wait", f"it is {state}" + (f": {status.reason}" if status is not None and status.reason else ""))
 
 
 def _conclusion(version: Version, rollout: Rollout, verdict: Verdict, wall_s: float) -> Conclusion:

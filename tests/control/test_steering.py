@@ -223,6 +223,31 @@ def test_the_first_version_of_a_model_is_no_canary():
     assert sim.desired.models["svm"].canary is None
 
 
+def test_a_canary_that_crashes_before_anybody_looks_at_it_is_rolled_back():
+    sim = a_canary()
+    for _ in range(3):
+        sim.ready()
+        (slot,) = sim.members("2", "ready")
+        sim.serves("2", 1, errors=1)
+        sim.ends(slot.replica_id)
+        sim.look(3)
+    assert sim.rollout.state == "rolled_back"
+    assert "exited with code 3" in sim.rollout.reason
+
+
+def test_a_canary_that_never_had_a_query_is_tried_again():
+    sim = in_service(Steered(), "1")
+    sim.serves("2", 500, errors=500)
+    sim.deploy("2", canary=SOON)
+    sim.look()
+    for _ in range(3):
+        for slot in sim.members("2", "starting", "warming"):
+            sim.ends(slot.replica_id)
+        sim.look(3)
+    assert sim.status("2").state == "failed"
+    assert sim.rollout.state == "waiting"
+
+
 def test_a_second_canary_is_refused_with_what_to_do():
     sim = a_canary()
     with pytest.raises(Conflict, match=r"clipper promote svm 2, or clipper rollback svm$"):
