@@ -23,8 +23,8 @@ demo: $(VENV)/.installed  ## The main job on real input: train, deploy, query, k
 serve: $(VENV)/.installed  ## A server with the demo application, left running
 	@$(BIN)/python demo/serve.py
 
-test: $(VENV)/.installed  ## The test suite
-	@$(BIN)/python -m pytest
+test: $(VENV)/.installed  ## The test suite, on at most four cores
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 $(VENV)/.frameworks: $(VENV)/.installed
 	@echo "installing the frameworks into $(VENV) ..."

@@ -9,6 +9,11 @@ import clipper
 from clipper.cli import main
 
 
+def of_ours(name: str) -> bool:
+    """Whether the command would heed that variable; pytest's workers set the width of a terminal that is not there."""
+    return name.startswith("CLIPPER_") or name == "COLUMNS"
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[clipper.Connection]:
     with clipper.local() as connection:
@@ -21,7 +26,7 @@ def run(server, tmp_path, capsys):
 
     def command(*arguments: str, url: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
         with pytest.MonkeyPatch.context() as patch:
-            for name in [name for name in os.environ if name.startswith("CLIPPER_")]:
+            for name in filter(of_ours, list(os.environ)):
                 patch.delenv(name)
             for name, value in {"CLIPPER_URL": url or server.session.admin_url, **environment}.items():
                 patch.setenv(name, value)
@@ -41,7 +46,7 @@ def run_process(server, tmp_path):
     """Run the command as a shell does, in a process of its own."""
 
     def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("CLIPPER_")}
+        kept = {name: value for name, value in os.environ.items() if not of_ours(name)}
         kept |= {"CLIPPER_URL": server.session.admin_url}
         command = [sys.executable, "-m", "clipper", *arguments]
         return subprocess.run(command, env=kept, cwd=tmp_path, capture_output=True, text=True, check=False)
