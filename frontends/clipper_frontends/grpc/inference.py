@@ -10,6 +10,7 @@ from clipper.engine.engine import Engine
 from clipper.errors import ClipperError, InvalidRequest, UnknownModel, UnknownVersion
 from clipper.protocols import Messages
 from clipper_frontends.grpc.calls import Context, abort, as_ours, parse, time_left_ms
+from clipper_frontends.grpc.gathering import Gathering
 from clipper_frontends.grpc.infer_messages import asked_of, parameters_of
 from clipper_frontends.grpc.infer_stream import InferStreams
 from clipper_frontends.oip.inference import infer
@@ -43,6 +44,7 @@ class InferenceService:
         self._repository = repository
         self._refused = refused
         self._clock = clock
+        self._gathering = Gathering()
         self.streams = InferStreams(engine, refused, clock)
 
     def handlers(self) -> Mapping[str, Any]:
@@ -84,6 +86,8 @@ class InferenceService:
         except Exception as failure:  # noqa: BLE001  # as above
             await abort(context, as_ours(failure, self._refused))
         try:
+            if len(asked.queries) == 1:
+                await self._gathering.join(asked.target.app.slo_s)
             answers = await infer(self._engine, asked.queries)
         except ClipperError as error:
             await abort(context, error)  # the engine has counted it

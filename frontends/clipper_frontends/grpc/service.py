@@ -17,6 +17,7 @@ from clipper.errors import ClipperError, InvalidRequest
 from clipper.protocols import Messages
 from clipper_frontends.grpc import replies
 from clipper_frontends.grpc.calls import Context, abort, as_ours, parse, time_left_ms
+from clipper_frontends.grpc.gathering import Gathering
 from clipper_frontends.grpc.inputs import MessageReader
 from clipper_frontends.grpc.stream import PredictStreams
 from clipper_frontends.rest.lane import Feedback
@@ -45,6 +46,7 @@ class ClipperService:
         self._refused = refused
         self._clock = clock
         self._reader = MessageReader()
+        self._gathering = Gathering()
         self.streams = PredictStreams(engine, self._reader, refused, clock)
 
     def handlers(self) -> Mapping[str, Any]:
@@ -63,6 +65,7 @@ class ClipperService:
             request = parse(_PredictRequest, data)
             app = self._engine.application(request.application)
             query = self._reader.query(request, app, arrived_s, time_left_ms(context))
+            await self._gathering.join(app.slo_s)
             answer = await self._engine.predict(query)
         except Exception as failure:  # noqa: BLE001  # grpc would tell the caller "Unexpected <class>"; it gets a sentence
             await abort(context, as_ours(failure, self._refused))
